@@ -1,0 +1,239 @@
+"""Which jobs there are: names to definitions. Names come from users' code alone; nothing is imported because of data."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from callboard.core.codec import decode, encode
+from callboard.core.errors import CodecError, InvalidArgument, InvalidJob, UnknownJob
+from callboard.core.job import Job, backoff_setting
+from callboard.core.options import ATTEMPTS_MAX, PRIORITY_MAX, JobOptions, did_you_mean, name_of, seconds, text, whole
+from callboard.core.runs import JobSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+JOBS_MAX: Final = 4_000
+"""Limit of registered jobs in one app."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobDefinition:
+    """One registered job.
+
+    Attributes:
+        target: the Job subclass, or the function.
+        permanent: exception classes after which no further attempt is made.
+        retry_method: takes (instance or None, attempt), returns seconds or timedelta; None where a number decides.
+        is_async: handle or the function is a coroutine function.
+    """
+
+    name: str
+    target: Any
+    options: JobOptions
+    is_class: bool
+    is_async: bool
+    has_failed_hook: bool
+    permanent: tuple[type[BaseException], ...]
+    retry_method: Callable[..., Any] | None
+    signature: inspect.Signature
+    origin: tuple[str, str]
+
+    def arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Bind a call's arguments by name.
+
+        Raises:
+            InvalidArgument: Raised when they do not fit the signature.
+        """
+        try:
+            bound = self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise InvalidArgument(f"job {self.name!r}: {error}; it takes {self.signature}", job=self.name) from error
+        return dict(bound.arguments)
+
+    def call(self, arguments: dict[str, Any]) -> Any:
+        """Run it (a coroutine for an async job, to be awaited)."""
+        return self.instance(arguments).handle() if self.is_class else self._call_function(arguments)
+
+    def instance(self, arguments: dict[str, Any]) -> Any:
+        """The Job instance with these arguments."""
+        return self.target(**arguments)
+
+    def _call_function(self, arguments: dict[str, Any]) -> Any:
+        for parameter in self.signature.parameters.values():
+            if parameter.kind in _UNUSUAL_KINDS:
+                bound = inspect.BoundArguments(self.signature, arguments)  # type: ignore[arg-type]  # typeshed wants an OrderedDict
+                return self.target(*bound.args, **bound.kwargs)
+        return self.target(**arguments)
+
+    def spec(self) -> JobSpec:
+        """What others may know of it without running user code."""
+        parameters = self.signature.parameters.values()
+        named = [p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+        return JobSpec(
+            name=self.name,
+            queue=self.options.queue or "default",
+            fields=tuple(p.name for p in named),
+            required=tuple(p.name for p in named if p.default is p.empty),
+            max_attempts=self.options.max_attempts,
+            timeout_s=self.options.timeout_s,
+            backoff=self.options.backoff,
+            has_failed_hook=self.has_failed_hook,
+            open_ended=any(p.kind is p.VAR_KEYWORD for p in parameters),
+            doc=(inspect.getdoc(self.target) or "").partition("\n")[0][:200],
+        )
+
+
+_UNUSUAL_KINDS = (
+    inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY,
+)
+
+
+class Registry:
+    """Names to definitions, filled by Job subclasses and the @job decorator."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._jobs: dict[str, JobDefinition] = {}
+
+    def add_class(self, cls: type[Job]) -> JobDefinition:
+        """Register a Job subclass.
+
+        Raises:
+            InvalidJob: Raised when the name is taken by another class or function.
+            InvalidArgument: Raised when a policy attribute is out of range.
+        """
+        retry: Any = cls.__dict__.get("retry_after", getattr(cls, "retry_after", None))
+        definition = JobDefinition(
+            name=name_of(cls.__dict__.get("job_name") or cls.__name__, "job name"),
+            target=cls,
+            options=policy_options(
+                queue=cls.queue, delay=cls.delay, max_attempts=cls.max_attempts, timeout=cls.timeout,
+                retry_after=retry, priority=cls.priority,
+            ),
+            is_class=True,
+            is_async=inspect.iscoroutinefunction(cls.handle),
+            has_failed_hook=cls.failed is not Job.failed,
+            permanent=tuple(cls.permanent),
+            retry_method=retry if callable(retry) else None,
+            signature=inspect.signature(cls),
+            origin=(cls.__module__, cls.__qualname__),
+        )
+        return self._add(definition)
+
+    def add_function(self, function: Callable[..., Any], name: str | None, options: JobOptions,
+                     permanent: tuple[type[BaseException], ...], retry_method: Callable[..., Any] | None,
+                     ) -> JobDefinition:
+        """Register a function. Raises as add_class does."""
+        definition = JobDefinition(
+            name=name_of(name or function.__name__, "job name"),
+            target=function,
+            options=options,
+            is_class=False,
+            is_async=inspect.iscoroutinefunction(function),
+            has_failed_hook=False,
+            permanent=permanent,
+            retry_method=retry_method,
+            signature=inspect.signature(function),
+            origin=(function.__module__, function.__qualname__),
+        )
+        return self._add(definition)
+
+    def _add(self, definition: JobDefinition) -> JobDefinition:
+        present = self._jobs.get(definition.name)
+        if present is not None and present.origin != definition.origin:
+            raise InvalidJob(f"two jobs are named {definition.name!r}: {'.'.join(present.origin)} and "
+                             f"{'.'.join(definition.origin)}; give one another name (job_name = ... or @job(name=...))")
+        if len(self._jobs) >= JOBS_MAX:
+            raise InvalidJob(f"more than {JOBS_MAX:,} jobs are registered")
+        self._jobs[definition.name] = definition
+        return definition
+
+    def find(self, name: str) -> JobDefinition | None:
+        """The definition of that name, or None."""
+        return self._jobs.get(name)
+
+    def get(self, name: str) -> JobDefinition:
+        """The definition of that name.
+
+        Raises:
+            UnknownJob: Raised when nobody registered it; says "did you mean" where one is near.
+        """
+        definition = self._jobs.get(name)
+        if definition is None:
+            raise UnknownJob(f"no job is named {name!r}{did_you_mean(name, self._jobs)}; is the module that defines it "
+                             "imported (--app)?", job=name)
+        return definition
+
+    def definition_of(self, job: object) -> JobDefinition:
+        """The definition behind a Job instance. Raises UnknownJob."""
+        for definition in self._jobs.values():
+            if definition.is_class and definition.target is type(job):
+                return definition
+        raise UnknownJob(f"{type(job).__name__} is not a registered job: derive it from callboard.Job or decorate it "
+                         "with @callboard.job", job=job)
+
+    def names(self) -> tuple[str, ...]:
+        """All names, sorted."""
+        return tuple(sorted(self._jobs))
+
+    def specs(self) -> tuple[JobSpec, ...]:
+        """All specs, by name."""
+        return tuple(self._jobs[name].spec() for name in self.names())
+
+    def origins(self) -> frozenset[str]:
+        """The modules that define jobs: what a node of the same program has to import."""
+        return frozenset(definition.origin[0] for definition in self._jobs.values())
+
+
+registry = Registry()
+"""The process's registry: one process, one app."""
+
+
+def policy_options(*, queue: object, delay: object, max_attempts: object, timeout: object, retry_after: object,
+                   priority: object) -> JobOptions:
+    """Options from a class's attributes or a decorator's arguments, checked. Raises InvalidArgument."""
+    return JobOptions(
+        queue=None if queue is None else name_of(queue, "queue"),
+        delay_s=None if delay is None else seconds(delay, "delay"),
+        max_attempts=None if max_attempts is None else whole(max_attempts, "max_attempts", 1, ATTEMPTS_MAX),
+        timeout_s=None if timeout is None else seconds(timeout, "timeout", above_zero=True),
+        backoff=backoff_setting(retry_after),
+        priority=None if priority is None else whole(priority, "priority", -PRIORITY_MAX, PRIORITY_MAX),
+    )
+
+
+def encode_body(name: str, arguments: Mapping[str, Any], headers: tuple[tuple[str, str], ...] = ()) -> bytes:
+    """A job's body: msgpack of {"a": arguments} and, if any, {"h": headers}.
+
+    Raises:
+        Unserialisable: Raised when an argument is no plain data.
+        PayloadTooLarge: Raised when the body exceeds 1 MiB.
+    """
+    body: dict[str, Any] = {"a": arguments}
+    if headers:
+        body["h"] = dict(headers)
+    return encode(body, what=f"the arguments of job {name!r}")
+
+
+def decode_body(body: bytes) -> tuple[dict[str, Any], dict[str, str]]:
+    """Arguments and headers of a body.
+
+    Raises:
+        CodecError: Raised when it is not a body of ours.
+    """
+    value = decode(body, array_max=1 << 20)
+    if not isinstance(value, dict) or not isinstance(value.get("a"), dict):
+        raise CodecError("the job's body has no arguments")
+    headers = value.get("h", {})
+    if not isinstance(headers, dict):
+        raise CodecError("the job's headers are no map")
+    return value["a"], {text(k, "header"): str(v) for k, v in headers.items()}
+
+
+def fields_of(job: Job) -> dict[str, Any]:
+    """The arguments of a Job instance."""
+    return {field.name: getattr(job, field.name) for field in dataclasses.fields(job)}  # type: ignore[arg-type]  # every subclass is made a dataclass
