@@ -34,6 +34,12 @@ class QueueDefaults:
     backoff: Backoff = _BACKOFF
 
 
+_UNCHARGED: Final = {
+    EndKind.COMPLETED: OutcomeKind.COMPLETED,
+    EndKind.NOT_STARTED: OutcomeKind.HANDED_BACK,
+    EndKind.CANCELLED: OutcomeKind.CANCELLED,
+    EndKind.UNKNOWN_JOB: OutcomeKind.SNOOZED,
+}
 _OWN_DOING: Final = frozenset({EndKind.RAISED, EndKind.TIMED_OUT, EndKind.CHILD_DIED})
 _UNEXPLAINED: Final = {
     EndKind.RAISED: ErrorRecord("Exception", "the job raised, and nothing more is known"),
@@ -54,19 +60,13 @@ def outcome_of(end: RunEnd, held: Held, job: TakenJob, defaults: QueueDefaults, 
         defaults: of the job's queue on this node; the job's own numbers go first.
         draw: a random number in [0, 1) for the backoff's jitter.
     """
-    kind = end.kind
-    if kind is EndKind.COMPLETED:
-        return Outcome(held, OutcomeKind.COMPLETED)
-    if kind in _OWN_DOING and job.step is Step.FAILED_HOOK:
-        return _failed_hook(end, held, job)
-    if kind in _OWN_DOING:
-        return _attempt(end, held, job, defaults, draw)
-    if kind is EndKind.NOT_STARTED:
-        return Outcome(held, OutcomeKind.HANDED_BACK)
-    if kind is EndKind.CANCELLED:
-        return Outcome(held, OutcomeKind.CANCELLED)
-    if kind is EndKind.UNKNOWN_JOB:
-        return Outcome(held, OutcomeKind.SNOOZED, UNKNOWN_JOB_DELAY_S)
+    uncharged = _UNCHARGED.get(end.kind)
+    if uncharged is not None:
+        delay_s = UNKNOWN_JOB_DELAY_S if end.kind is EndKind.UNKNOWN_JOB else 0.0
+        return Outcome(held, uncharged, delay_s)
+    if end.kind in _OWN_DOING:
+        hook = job.step is Step.FAILED_HOOK
+        return _failed_hook(end, held, job) if hook else _attempt(end, held, job, defaults, draw)
     return Outcome(held, OutcomeKind.LOST, error=encode_error(_error(end)))  # NEIGHBOUR_DIED, INTERRUPTED
 
 
