@@ -1,0 +1,1 @@
+"""Cluster backends: registration, locks, election, broadcast."""

@@ -1,0 +1,1 @@
+"""Executors: what runs the jobs of a pool in child processes."""

@@ -1,0 +1,1 @@
+"""callboard: a job queue that runs as a cluster of actors."""
