@@ -1,0 +1,1 @@
+"""I/O: one file or folder a technology."""

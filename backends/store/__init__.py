@@ -1,0 +1,1 @@
+"""Job stores: implementations of `callboard.core.ports.JobStore`."""
