@@ -52,14 +52,13 @@ bench: $(VENV)/.linked ## Measure: jobs/s, latency, memory
 
 lock: $(VENV)/.dev ## Pin all dependencies anew, with hashes (UPGRADE=--upgrade takes the newest)
 	@$(PIP_COMPILE) --all-build-deps --output-file requirements/base.txt setup.cfg
-	@$(PIP_COMPILE) --all-build-deps --constraint requirements/base.txt --output-file requirements/dev.txt \
-		setup.cfg requirements/dev.in
+	@$(PIP_COMPILE) --constraint requirements/base.txt --output-file requirements/dev.txt requirements/dev.in
 	@$(PIP_COMPILE) --output-file requirements/audit.txt requirements/audit.in
 
 audit: $(VENV)/.dev ## Look the locked versions up among known vulnerabilities (needs the network; no part of test)
 	@$(BIN)/python -m venv $(VENV)/audit
 	@$(VENV)/audit/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/audit.txt
-	@$(VENV)/audit/bin/pip-audit --strict --disable-pip --require-hashes -r requirements/dev.txt
+	@$(VENV)/audit/bin/pip-audit --strict --disable-pip --require-hashes -r requirements/base.txt -r requirements/dev.txt
 
 clean: ## Remove .venv, builds and caches
 	@rm -rf $(VENV) build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
