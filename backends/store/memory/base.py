@@ -66,28 +66,30 @@ class MemoryBase:
             table.insert(job, now_ms)
         return PushReceipt(tuple(ids), len(new), self._wake_leader(table))
 
-    def _wake_leader(self, table: Table) -> bool:
-        """Ring the leader if it waits for ready jobs and an act has made one."""
-        made_ready, table.made_ready = table.made_ready, False
-        if not (made_ready and table.idle):
+    def _wake_leader(self, table: Table, *, room: bool = False) -> bool:
+        """Ring the leader, if it waits, for a ready job in a queue that it saw empty.
+
+        Args:
+            table: what the act has changed.
+            room: the act made room on a node, or opened a queue: any ready job is a reason.
+        """
+        made_ready, table.made_ready = table.made_ready, set()
+        if not table.waiting:
             return False
-        table.idle = False
+        fresh = any(queue.idle and not queue.paused for queue in map(table.queue, made_ready))
+        if not fresh and not (room and any(queue.has_waiting() for queue in table.queues.values())):
+            return False
+        table.waiting = False
         self._bells.ring("leader")
         return True
-
-    def _wake_for_room(self, table: Table, queues: Sequence[str]) -> None:
-        """Ring the leader if ready jobs of these queues wait for the room that an act has made."""
-        if not self._wake_leader(table) and any(table.queue(name).has_waiting() for name in queues):
-            self._bells.ring("leader")
 
     def _end(self, table: Table, session: SessionId, reason: str) -> Released:
         row = table.sessions.get(session)
         if row is None:
             return Released(0, 0)
         error = encode_error(ErrorRecord("NodeLost", f"node {row.info.node} was lost: {reason}"[:2_000]))
-        queues = [name for name, held in row.by_queue.items() if held]
         released = table.end(row, self._now_ms(), error)
-        self._wake_for_room(table, queues)
+        self._wake_leader(table, room=True)
         self._bells.ring(f"session-{session}")
         return released
 

@@ -59,6 +59,7 @@ class LeaderActs(MemoryBase):
                 if claim.number <= last.number:
                     raise TermRefused(f"term {claim.number} of {claim.owner} is not newer than the store's term "
                                       f"{last.number} of {last.owner}")
+            table.waiting = False
             table.claim = claim
             table.epoch = Epoch(1 if table.epoch is None else table.epoch.number + 1, claim.owner)
             return table.epoch
@@ -104,8 +105,10 @@ class LeaderActs(MemoryBase):
             for target in assigned:
                 if target != take_for:
                     self._bells.ring(f"session-{target}")
+            for queue in table.queues.values():
+                queue.idle = queue.ready.alive == 0
+            table.waiting = not given
             idle = not given and not any(queue.has_ready() for queue in table.queues.values())
-            table.idle = table.idle or idle
             return AssignReceipt(assigned, tuple(taken), idle)
 
     def promote_due(self, epoch: Epoch, limit: int) -> Promoted:
@@ -119,7 +122,7 @@ class LeaderActs(MemoryBase):
                 table.delayed.pop()
                 table.move(row, Event.PROMOTE, now_ms)
                 moved += 1
-            self._wake_leader(table)
+            table.made_ready.clear()  # it is the leader that moved them
             following = table.delayed.first()
             return Promoted(moved, None if following is None else max(0, following.due_ms - now_ms) / 1000)
 

@@ -50,7 +50,7 @@ class NodeActs(MemoryBase):
                 return live.session
             row = SessionRow(SessionId(table.next_session()), info, ttl_s, pools)
             table.sessions[row.session] = table.session_of_node[info.node] = row
-            self._wake_for_room(table, list(table.queues))
+            self._wake_leader(table, room=True)
             return row.session
 
     def beat(self, session: SessionId, pools: Sequence[PoolReport]) -> BeatReply:
@@ -106,21 +106,19 @@ class NodeActs(MemoryBase):
             now_ms = self._now_ms()
             stale: list[Held] = []
             quarantined: list[str] = []
-            queues: dict[str, None] = {}
             for outcome in outcomes:
                 row = table.rows.get(outcome.held.ref)
                 if row is not None and _may_end(row, outcome):
                     if _apply(table, row, outcome, now_ms) is Event.QUARANTINE:
                         quarantined.append(row.job.id)
-                    queues[row.job.queue] = None
                 elif row is None or not _has_ended(row, outcome):
                     stale.append(outcome.held)
-            self._wake_for_room(table, list(queues))
+            self._wake_leader(table, room=True)
             return FinishReceipt(len(outcomes) - len(stale), tuple(stale), tuple(quarantined))
 
     def _replace_pools(self, table: Table, row: SessionRow, pools: Sequence[PoolReport]) -> None:
         if row.report(pools):
-            self._wake_for_room(table, [share.queue for pool in pools for share in pool.queues])
+            self._wake_leader(table, room=True)
 
 
 def _may_end(row: JobRow, outcome: Outcome) -> bool:
@@ -133,7 +131,7 @@ def _may_end(row: JobRow, outcome: Outcome) -> bool:
 
 def _has_ended(row: JobRow, outcome: Outcome) -> bool:
     """This very outcome was applied before: its reply was lost."""
-    return row.job.id == outcome.held.id and row.done == (outcome.held.token, outcome.kind)
+    return row.job.id == outcome.held.id and row.token == outcome.held.token and row.done is outcome.kind
 
 
 def _apply(table: Table, row: JobRow, outcome: Outcome, now_ms: int) -> Event:
@@ -143,5 +141,5 @@ def _apply(table: Table, row: JobRow, outcome: Outcome, now_ms: int) -> Event:
     if error is None and event is Event.QUARANTINE:
         error = _LOST
     table.move(row, event, now_ms, delay_s=outcome.delay_s, error=error)
-    row.done = (outcome.held.token, outcome.kind)
+    row.done = outcome.kind
     return event

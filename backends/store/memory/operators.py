@@ -107,7 +107,7 @@ class OperatorActs(MemoryBase):
                 self._bells.ring(f"session-{row.session}")
                 return CancelResult.REQUESTED
             table.move(row, Event.CANCEL, self._now_ms())
-            self._wake_for_room(table, [row.job.queue])
+            self._wake_leader(table, room=True)
             return CancelResult.CANCELLED
 
     def purge(self, queue: str) -> int:
@@ -117,7 +117,7 @@ class OperatorActs(MemoryBase):
             gone = [row for row in table.rows.values() if row.job.queue == queue and row.state in _PURGED]
             for row in gone:
                 table.move(row, Event.PURGE, self._now_ms())
-            self._wake_for_room(table, list(table.queues))
+            self._wake_leader(table, room=True)
             return len(gone)
 
     def set_paused(self, queue: str, *, paused: bool) -> None:
@@ -129,9 +129,7 @@ class OperatorActs(MemoryBase):
                 for session in table.sessions.values():
                     for row in list(session.rows(JobState.ASSIGNED, frozenset({queue}))):
                         table.move(row, Event.WITHDRAW, self._now_ms())
-            elif table.queue(queue).has_ready():
-                table.made_ready = True
-            self._wake_for_room(table, list(table.queues))
+            self._wake_leader(table, room=True)
 
     def set_desired(self, desired: Desired) -> None:
         """Order a number of slots for a queue, per node or for all."""
@@ -145,7 +143,7 @@ class OperatorActs(MemoryBase):
             table = self._open()
             (table.draining.add if draining else table.draining.discard)(node)
             self._bells.ring("nodes")
-            self._wake_for_room(table, list(table.queues))
+            self._wake_leader(table, room=True)
 
     def schedules(self) -> tuple[ScheduleRow, ...]:
         """All cron entries, by name."""
@@ -177,5 +175,5 @@ def _counts(name: str, queue: QueueRow | None) -> QueueCounts:
     count = queue.counts
     return QueueCounts(
         name, count[JobState.DELAYED], count[JobState.READY], count[JobState.ASSIGNED], count[JobState.RUNNING],
-        count[JobState.FAILED], queue.completed, count[JobState.CANCELLED], queue.paused,
+        count[JobState.FAILED], queue.ever[JobState.COMPLETED], queue.ever[JobState.CANCELLED], queue.paused,
     )

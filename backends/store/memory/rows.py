@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class JobRow:
-    """One job. `done` is the newest token that a finish was applied for, and as what."""
+    """One job. `done` is what a finish made of its token: the same again changes nothing."""
 
     __slots__ = ("attempts", "cancel_asked", "done", "due_ms", "error", "finished_ms", "job", "losses", "pushed_ms",
                  "rank", "ref", "session", "state", "step", "token")
@@ -37,7 +37,7 @@ class JobRow:
         self.error: bytes | None = None
         self.finished_ms: int | None = None
         self.cancel_asked = False
-        self.done: tuple[Token, OutcomeKind] | None = None
+        self.done: OutcomeKind | None = None
 
     def taken(self, token: Token) -> TakenJob:
         """What its node gets."""
@@ -112,8 +112,9 @@ class QueueRow:
         self.ready = Heap(JobState.READY, _rank)
         self.isolated: dict[int, JobRow] = {}
         self.counts: Counter[JobState] = Counter()
-        self.completed = 0
+        self.ever: Counter[JobState] = Counter()  # how many ended so, pruned ones too
         self.paused = False
+        self.idle = True  # had nothing ready when the leader last looked
 
     def has_ready(self) -> bool:
         """A job could be assigned to any node."""

@@ -58,8 +58,8 @@ class Table:
         self.schedules: dict[str, ScheduleRow] = {}
         self.epoch: Epoch | None = None
         self.claim: TermClaim | None = None
-        self.idle = False
-        self.made_ready = False  # an act made a job ready since this was last cleared
+        self.waiting = False  # the leader found nothing to do, and waits for a ring
+        self.made_ready: set[str] = set()  # queues of the jobs that the act under way has made ready
         self._last_ref = 0
         self._last_seq = 0
         self._last_session = 0
@@ -138,6 +138,7 @@ class Table:
     def give(self, row: JobRow, session: SessionRow, token: Token, now_ms: int) -> None:
         """Assign a ready job to a session."""
         row.token = token
+        row.done = None
         row.session = session.session
         self.move(row, Event.ASSIGN, now_ms)
 
@@ -197,7 +198,7 @@ class Table:
         if state is JobState.DELAYED:
             self.delayed.push(row)
         elif state is JobState.READY:
-            self.made_ready = True
+            self.made_ready.add(row.job.queue)
             if isolated(row.losses):
                 queue.isolated[row.ref] = row
             else:
@@ -219,8 +220,7 @@ class Table:
         kept, bound = self.finished, self.retention.finished_max
         if row.state is JobState.FAILED:
             kept, bound = self.failed, self.retention.failed_max
-        elif row.state is JobState.COMPLETED:
-            self.queue(row.job.queue).completed += 1
+        self.queue(row.job.queue).ever[row.state or JobState.FORGOTTEN] += 1
         kept[row.ref] = row
         # Sweeps need a leader; without one the store stays bounded all the same.
         if len(kept) > 2 * bound + 1:
