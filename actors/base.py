@@ -1,0 +1,213 @@
+"""What all our actors share: a mailbox of ours, handlers by message class, events, and a death that is reported."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import pykka
+
+from callboard.actors.mailbox import Mailbox
+from callboard.core.errors import QueueError
+from callboard.core.messages import ActorFailed, Begin, Crash, Message, decode_message, encode_message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import TracebackType
+
+    from callboard.actors.ends import PoolState
+    from callboard.actors.timers import Timers
+    from callboard.core.config import NodeConfig
+    from callboard.core.ports import Clock, ClusterBackend, ExecutorHost, JobStore
+    from callboard.core.records import NodeInfo
+
+A = TypeVar("A", bound="Actor")
+
+SUPERVISOR = "supervisor"
+CLUSTER = "cluster"
+ELECTOR = "elector"
+HEARTBEAT = "heartbeat"
+DISPATCHER = "dispatcher"
+SCHEDULER = "scheduler"
+WORKER = "worker:"
+"""Prefix of the Workers' names; the pool's name follows."""
+
+
+class PlantedError(Exception):
+    """Raised by a Crash message: only tests send it."""
+
+
+class ActorCrashError(QueueError):
+    """Raised in place of a BaseException inside an actor: pykka would stop every actor of the process for it."""
+
+
+class Directory:
+    """Names to living actors. Telling a name whose actor is dead or restarting does nothing: state is read again."""
+
+    def __init__(self, *, roundtrip: bool = False) -> None:
+        """Begin empty; with `roundtrip` every message is encoded and decoded on its way (tests)."""
+        self._refs: dict[str, pykka.ActorRef[Any]] = {}
+        self._roundtrip = roundtrip
+
+    def add(self, name: str, ref: pykka.ActorRef[Any]) -> None:
+        """Make a name known, or point it to the actor that replaces a dead one."""
+        self._refs = {**self._refs, name: ref}  # copied, so that readers in other threads need no lock
+
+    def ref(self, name: str) -> pykka.ActorRef[Any] | None:
+        """The actor of that name, or None."""
+        return self._refs.get(name)
+
+    def names(self, prefix: str = "") -> tuple[str, ...]:
+        """Known names."""
+        return tuple(name for name in self._refs if name.startswith(prefix))
+
+    def tell(self, name: str, message: Message) -> bool:
+        """Hand a message over; whether a living actor took it.
+
+        Raises:
+            QueueFull: Raised when its mailbox is full of work.
+        """
+        ref = self._refs.get(name)
+        if ref is None:
+            return False
+        try:
+            ref.tell(decode_message(encode_message(message)) if self._roundtrip else message)
+        except pykka.ActorDeadError:
+            return False
+        return True
+
+    def tell_all(self, prefix: str, message: Message) -> None:
+        """Hand a message to every actor whose name begins so."""
+        for name in self.names(prefix):
+            self.tell(name, message)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What an actor is given: the node's values and its ports to the outside.
+
+    Attributes:
+        emit: writes an event: `emit(actor, event, **fields)`; the fields node and epoch are added below it.
+        wants_jobs: someone follows single jobs' ends (callbacks, events at debug).
+        exit_node: ends the process's node with an exit code.
+        epoch: one cell: the epoch this node leads in, for events.
+        pools: each Worker's view of its pool, for status.
+        restarts: each actor's restarts so far.
+    """
+
+    config: NodeConfig
+    info: NodeInfo
+    store: JobStore
+    cluster: ClusterBackend
+    host: ExecutorHost
+    clock: Clock
+    timers: Timers
+    directory: Directory
+    emit: Callable[..., None]
+    wants_jobs: Callable[[], bool]
+    exit_node: Callable[[int, str], None]
+    epoch: list[int] = field(default_factory=lambda: [0])
+    pools: dict[str, PoolState] = field(default_factory=dict[str, "PoolState"])
+    restarts: dict[str, int] = field(default_factory=dict[str, int])
+
+
+def handles(*kinds: type[Message]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Mark a method as the handler of these message classes."""
+
+    def mark(method: Callable[..., Any]) -> Callable[..., Any]:
+        method._handles = kinds  # type: ignore[attr-defined]  # noqa: SLF001 - our own mark, read in __init_subclass__
+        return method
+
+    return mark
+
+
+class Actor(pykka.ThreadingActor):
+    """Base of our actors."""
+
+    _handlers: ClassVar[Mapping[type[Message], str]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Collect the handlers by message class."""
+        super().__init_subclass__(**kwargs)
+        found = dict(cls._handlers)
+        for name, value in cls.__dict__.items():
+            for kind in getattr(value, "_handles", ()):
+                found[kind] = name
+        cls._handlers = found
+
+    def __init__(self, name: str, parts: Parts) -> None:
+        """Keep the name and the parts; nothing here may fail."""
+        super().__init__()
+        self.name = name
+        self.parts = parts
+        self._bound = {kind: getattr(self, method) for kind, method in self._handlers.items()}
+
+    use_daemon_thread = True  # a node that gives up must be able to end, whatever an actor waits for
+
+    @staticmethod
+    def _create_actor_inbox() -> Mailbox:
+        return Mailbox()
+
+    def on_receive(self, message: Any) -> Any:
+        """Call the handler of the message's class."""
+        if type(message) is Crash:
+            raise PlantedError(message.text)
+        handler = self._bound.get(type(message))
+        if handler is None:
+            self.emit("actor.unexpected_message", message=type(message).__name__)
+            return None
+        try:
+            return handler(message)
+        except Exception:
+            raise
+        except BaseException as error:
+            raise ActorCrashError(f"{type(error).__name__}: {error}", cause=error) from error
+
+    def on_failure(self, exception_type: type[BaseException] | None, exception_value: BaseException | None,
+                   traceback: TracebackType | None) -> None:
+        """Close what the actor held and report the death to the Supervisor."""
+        del exception_type, traceback
+        text = f"{type(exception_value).__name__}: {exception_value}"[:500]
+        try:
+            self.release()
+        finally:
+            self.parts.timers.cancel_all(self.name)
+            self.parts.directory.tell(SUPERVISOR, ActorFailed(self.name, text))
+
+    def on_stop(self) -> None:
+        """Close what the actor held."""
+        self.parts.timers.cancel_all(self.name)
+        self.release()
+
+    def release(self) -> None:
+        """Close what the actor holds: threads, bells, children. Called once, at its stop or death."""
+
+    def emit(self, event: str, **fields: Any) -> None:
+        """Write an event."""
+        self.parts.emit(self.name, event, **fields)
+
+    def tell(self, name: str, message: Message) -> bool:
+        """Hand a message to another actor by name."""
+        return self.parts.directory.tell(name, message)
+
+    def later(self, delay_s: float, message: Message) -> None:
+        """Tell oneself a message after delay_s; an earlier one of the same class that still waits is replaced."""
+        self.parts.timers.after(delay_s, self.name, message)
+
+    def now(self) -> float:
+        """Seconds of CLOCK_BOOTTIME."""
+        return self.parts.clock.boot_s()
+
+
+def start_actor(kind: type[A], name: str, parts: Parts, *args: Any, restarted: bool = False) -> pykka.ActorRef[A]:
+    """Start an actor, make its name known and tell it to begin."""
+    ref = kind.start(name, parts, *args)
+    parts.directory.add(name, ref)
+    ref.tell(Begin(restarted=restarted))
+    return ref
+
+
+def name_thread(name: str) -> None:
+    """Name the calling thread, for py-spy and logs."""
+    threading.current_thread().name = name

@@ -1,0 +1,126 @@
+"""The Cluster actor: wraps the cluster backend, with locks, election, registration and broadcast."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from callboard.actors.base import ELECTOR, Actor, Parts, handles
+from callboard.actors.lane import Lane
+from callboard.core.errors import QueueError
+from callboard.core.messages import (
+    ActorFailed,
+    Begin,
+    Campaign,
+    CampaignAnswer,
+    ClusterChanged,
+    JoinCluster,
+    LeaveCluster,
+    Renew,
+    RenewAnswer,
+    Resign,
+    ResignAnswer,
+)
+
+if TYPE_CHECKING:
+    from callboard.core.ports import Bell
+
+
+class Cluster(Actor):
+    """Carries out what others ask of the backend; renewals have a thread of their own, so that nothing delays them."""
+
+    def __init__(self, name: str, parts: Parts) -> None:
+        """Nothing is open yet; Begin opens it."""
+        super().__init__(name, parts)
+        self._renewals: Lane | None = None
+        self._calls: Lane | None = None
+        self._watch: Bell | None = None
+
+    @handles(Begin)
+    def begin(self, _message: Begin) -> None:
+        """Open the threads and watch leadership and membership."""
+        self._renewals = Lane("cluster-renew", self._lane_died)
+        self._calls = Lane("cluster", self._lane_died)
+        directory = self.parts.directory
+        self._watch = self.parts.cluster.watch(lambda: directory.tell(ELECTOR, ClusterChanged()))
+        self.emit("cluster.connected", backend=self.parts.cluster.characteristics.name,
+                  cluster_id=self.parts.cluster.cluster_id)
+
+    def _lane_died(self, error: BaseException) -> None:
+        self.actor_ref.tell(ActorFailed(self.name, f"{type(error).__name__}: {error}"))
+
+    @handles(ActorFailed)
+    def lane_died(self, message: ActorFailed) -> None:
+        """A thread of this actor died: die with it, to be restarted whole."""
+        raise QueueError(f"a thread of {self.name} died: {message.error}")
+
+    @handles(Campaign)
+    def campaign(self, message: Campaign) -> None:
+        """Try to become leader."""
+        def call() -> None:
+            try:
+                answer = CampaignAnswer(message.attempt, self.parts.cluster.campaign(self.parts.info.boot_id, message.ttl_s))
+            except QueueError as error:
+                answer = CampaignAnswer(message.attempt, None, str(error))
+            self.tell(ELECTOR, answer)
+
+        self._run(self._calls, call)
+
+    @handles(Renew)
+    def renew(self, message: Renew) -> None:
+        """Keep exactly this term."""
+        def call() -> None:
+            try:
+                answer = RenewAnswer(message.attempt, self.parts.cluster.renew(message.term, message.ttl_s))
+            except QueueError as error:
+                answer = RenewAnswer(message.attempt, kept=False, error=str(error))
+            self.tell(ELECTOR, answer)
+
+        self._run(self._renewals, call)
+
+    @handles(Resign)
+    def resign(self, message: Resign) -> None:
+        """End exactly this term; behind renewals, so that none of it comes after."""
+        def call() -> None:
+            error_text = ""
+            try:
+                self.parts.cluster.resign(message.term)
+            except QueueError as error:
+                error_text = str(error)
+            self.tell(ELECTOR, ResignAnswer(message.attempt, error_text))
+
+        self._run(self._renewals, call)
+
+    @handles(JoinCluster)
+    def join(self, message: JoinCluster) -> None:
+        """Register the node, or stay registered."""
+        def call() -> None:
+            try:
+                self.parts.cluster.register(message.info, message.ttl_s)
+            except QueueError as error:
+                self.emit("cluster.register_failed", error=str(error))
+
+        self._run(self._calls, call)
+
+    @handles(LeaveCluster)
+    def leave(self, message: LeaveCluster) -> None:
+        """Unregister the node."""
+        def call() -> None:
+            try:
+                self.parts.cluster.unregister(message.boot_id)
+            except QueueError as error:
+                self.emit("cluster.unregister_failed", error=str(error))
+
+        self._run(self._calls, call)
+
+    @staticmethod
+    def _run(lane: Lane | None, call: object) -> None:
+        if lane is not None:
+            lane.run(call)  # type: ignore[arg-type]  # a local function without arguments
+
+    def release(self) -> None:
+        """Close watch and threads; the backend belongs to the node."""
+        if self._watch is not None:
+            self._watch.close()
+        for lane in (self._renewals, self._calls):
+            if lane is not None:
+                lane.close()

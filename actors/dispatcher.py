@@ -1,0 +1,297 @@
+"""The Dispatcher actor: assigns in a trusted term, and takes pushes and commands on every node."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from callboard.actors.base import DISPATCHER, ELECTOR, HEARTBEAT, WORKER, Actor, Parts, handles
+from callboard.actors.commands import Commands
+from callboard.core import assignment
+from callboard.core.errors import Fenced, QueueError, QueueFull, StaleEpoch, StoreReset, TermRefused, Unavailable
+from callboard.core.messages import (
+    CLIENT_MESSAGES,
+    Begin,
+    Freed,
+    Hello,
+    Hold,
+    Lead,
+    Message,
+    PollDue,
+    Progress,
+    ReportDue,
+    Round,
+    Rung,
+    SessionOpened,
+    SessionOver,
+    StepDown,
+    SweepDue,
+    Taken,
+    TermLost,
+    Trust,
+)
+from callboard.core.records import AssignReceipt, Epoch, Plan, SessionId, Survey, TakenJob, Term, TermClaim
+from callboard.core.sessions import Reading, Watch, observe
+
+if TYPE_CHECKING:
+    from callboard.core.ports import Bell
+
+
+class Dispatcher(Actor):
+    """Holds no truth of its own: each round reads the store's counts, decides, and has the store carry it out."""
+
+    def __init__(self, name: str, parts: Parts) -> None:
+        """Follower, no session."""
+        super().__init__(name, parts)
+        self._commands = Commands(parts)
+        self._bell: Bell | None = None
+        self._pool_of = {share.queue: pool.name for pool in parts.config.pools for share in pool.queues}
+        self._session: SessionId | None = None
+        self._term: Term | None = None
+        self._epoch: Epoch | None = None
+        self._trusted_until_s = -math.inf
+        self._credits = assignment.Credits()
+        self._watch = Watch()
+        self._due_at_s = 0.0
+        self._prune_at_s = 0.0
+        self._idle = False
+        self._assigned = 0
+        self._store_away = False
+
+    @handles(Begin)
+    def begin(self, _message: Begin) -> None:
+        """Listen to the leader's bell and ask what is in force."""
+        directory, name = self.parts.directory, self.name
+        self._bell = self.parts.store.listen("leader", lambda: directory.tell(name, Rung()))
+        self.tell(ELECTOR, Hello(self.name))
+        self.tell(HEARTBEAT, Hello(self.name))
+        self.poll(PollDue())
+
+    # Terms
+
+    @handles(Lead)
+    def lead(self, message: Lead) -> None:
+        """A term was won: have the store raise the epoch, then look for work."""
+        self._term, self._trusted_until_s = message.term, message.trusted_until_s
+        self._begin_term()
+
+    def _begin_term(self) -> None:
+        term = self._term
+        if term is None or self._epoch is not None or not self._trusted():
+            return
+        cluster = self.parts.cluster
+        claim = TermClaim(cluster.cluster_id, cluster.characteristics.name, term.number, term.owner)
+        try:
+            epoch = self.parts.store.begin_term(claim)
+        except TermRefused as error:
+            self._lost(str(error))
+        except Unavailable as error:  # the next poll tries again, for as long as the term is trusted
+            self._away(error)
+        else:
+            self._epoch = epoch
+            self.parts.epoch[0] = epoch.number
+            self._credits, self._watch = assignment.Credits(), Watch(gap_max_s=2 * self._sweep_s())
+            self._due_at_s = self._prune_at_s = 0.0
+            self._idle = False
+            self.emit("dispatcher.term_begun", term=term.number)
+            self._sweep()
+            self._round()
+
+    @handles(Trust)
+    def trust(self, message: Trust) -> None:
+        """The term was renewed."""
+        if self._term is not None and message.term == self._term:
+            self._trusted_until_s = message.trusted_until_s
+
+    @handles(StepDown)
+    def step_down(self, message: StepDown) -> None:
+        """Act as leader no longer."""
+        if self._term is not None:
+            self.emit("dispatcher.term_ended", term=self._term.number, reason=message.reason)
+        self._term, self._epoch, self._trusted_until_s = None, None, -math.inf
+
+    def _trusted(self) -> bool:
+        return self._term is not None and self.now() < self._trusted_until_s
+
+    def _lost(self, reason: str) -> None:
+        """The store obeys another: step down here at once, and let the Elector know."""
+        if self._term is not None:
+            self.tell(ELECTOR, TermLost(self._term, reason))
+        self.step_down(StepDown(reason))
+
+    # Sessions of this node
+
+    @handles(SessionOpened)
+    def session_opened(self, message: SessionOpened) -> None:
+        """What is assigned to this node is taken in the same call."""
+        self._session = message.session
+
+    @handles(SessionOver)
+    def session_over(self, _message: SessionOver) -> None:
+        """Nothing is taken for this node until it has a new session."""
+        self._session = None
+
+    # Rounds
+
+    @handles(PollDue)
+    def poll(self, _message: PollDue) -> None:
+        """The slow poll that backs up every bell; proves to the Elector that this actor moves."""
+        config = self.parts.config
+        self.tell(ELECTOR, Progress())
+        self._begin_term()
+        if self._epoch is not None and self.now() >= self._prune_at_s - config.prune_s + self._sweep_s():
+            self._sweep()
+        self._idle = False
+        self._round()
+        waiting_s = config.due_poll_s if math.isfinite(self._due_at_s) and self._epoch is not None else config.poll_s
+        self.later(min(waiting_s, config.lease_ttl_s / 6), PollDue())
+
+    @handles(Rung, Freed, Round)
+    def rung(self, message: Message) -> None:
+        """Jobs may be ready, or capacity free."""
+        if not isinstance(message, Freed):
+            self._idle = False
+        self._round()
+
+    def _round(self) -> None:
+        epoch = self._epoch
+        if epoch is None or not self.parts.config.distribute:
+            return
+        if not self._trusted():
+            return
+        try:
+            self._promote(epoch)
+            survey = self.parts.store.survey(epoch, self.parts.config.assign_batch_max)
+            if self._trusted():
+                self._assign(epoch, survey)
+            self._back()
+        except (StaleEpoch, StoreReset) as error:
+            self._lost(str(error))
+        except Unavailable as error:
+            self._away(error)
+
+    def _promote(self, epoch: Epoch) -> None:
+        now_s = self.now()
+        if now_s < self._due_at_s:
+            return
+        promoted = self.parts.store.promote_due(epoch, self.parts.config.assign_batch_max)
+        if promoted.moved:
+            self._idle = False
+        wait_s = self.parts.config.due_poll_s if promoted.next_due_s is not None else self.parts.config.poll_s
+        if promoted.next_due_s is not None and promoted.next_due_s < wait_s:
+            wait_s = max(promoted.next_due_s, 0.001)
+            self.later(wait_s, PollDue())
+        self._due_at_s = now_s if promoted.moved else now_s + wait_s
+
+    def _assign(self, epoch: Epoch, survey: Survey) -> None:
+        plan, self._credits = assignment.plan(survey, self._credits, max_batch=self.parts.config.assign_batch_max)
+        if plan.empty and (self._idle or any(survey.ready.values())):
+            return  # nothing to do, or no room: who frees capacity rings
+        receipt = self.parts.store.assign(epoch, plan, self._session)
+        self._idle = receipt.idle
+        self._hand_over(receipt)
+        if any(receipt.assigned.values()):
+            self.tell(DISPATCHER, Round())
+
+    def _hand_over(self, receipt: AssignReceipt) -> None:
+        count = sum(receipt.assigned.values())
+        if not count:
+            return
+        if not self._assigned:
+            self.later(1.0, ReportDue())
+        self._assigned += count
+        by_pool: dict[str, list[TakenJob]] = {}
+        for job in receipt.taken:
+            by_pool.setdefault(self._pool_of.get(job.queue, ""), []).append(job)
+        for pool, jobs in by_pool.items():
+            if self._session is not None:
+                self._give(pool, Taken(self._session, tuple(jobs)))
+
+    def _give(self, pool: str, message: Taken) -> None:
+        try:
+            taken = self.tell(WORKER + pool, message)
+        except QueueFull:
+            taken = False
+        if not taken:  # the Worker is being restarted: it heals itself, by comparing with the store
+            self.emit("dispatcher.worker_away", pool=pool, jobs=len(message.jobs))
+
+    @handles(ReportDue)
+    def report(self, _message: ReportDue) -> None:
+        """One event for what was assigned since the last one."""
+        self.emit("dispatcher.assigned", jobs=self._assigned)
+        self._assigned = 0
+
+    # The watch over sessions, and the store's housekeeping
+
+    def _sweep_s(self) -> float:
+        return min(self.parts.config.sweep_s, self.parts.config.session_ttl_s / 8)
+
+    @handles(SweepDue)
+    def sweep(self, _message: SweepDue) -> None:
+        """Look at the sessions' counters; now and then prune."""
+        self._sweep()
+
+    def _sweep(self) -> None:
+        epoch = self._epoch
+        if epoch is None or not self._trusted():
+            return
+        self.later(self._sweep_s(), SweepDue())
+        started_s = self.now()
+        try:
+            survey = self.parts.store.survey(epoch, 1)
+            readings = {view.session: Reading(view.counter, view.ttl_s) for view in survey.sessions}
+            self._watch, over = observe(self._watch, readings, started_s, ok=True, took_s=self.now() - started_s)
+            for session in over:
+                self._end(epoch, session, survey)
+            if started_s >= self._prune_at_s:
+                self._prune_at_s = started_s + self.parts.config.prune_s
+                pruned = self.parts.store.sweep(epoch, self.parts.config.assign_batch_max)
+                if pruned:
+                    self.emit("dispatcher.pruned", jobs=pruned)
+        except (StaleEpoch, StoreReset) as error:
+            self._lost(str(error))
+        except Unavailable as error:
+            self._watch, _ = observe(self._watch, {}, self.now(), ok=False)
+            self._away(error)
+
+    def _end(self, epoch: Epoch, session: SessionId, survey: Survey) -> None:
+        if not self._trusted():
+            return
+        node = next((view.info.node for view in survey.sessions if view.session == session), "?")
+        released = self.parts.store.end_session(epoch, session, "its heartbeat stood still")
+        self.emit("dispatcher.session_ended", session=session, of_node=node, handed_back=released.handed_back,
+                  lost=released.lost, quarantined=list(released.quarantined[:20]))
+        self._idle = False
+        self.tell(DISPATCHER, Round())
+
+    # The store's state
+
+    def _away(self, error: Exception) -> None:
+        if not self._store_away:
+            self._store_away = True
+            self.emit("dispatcher.store_away", error=str(error))
+
+    def _back(self) -> None:
+        if self._store_away:
+            self._store_away = False
+            self.emit("dispatcher.store_back")
+
+    # Commands
+
+    @handles(*CLIENT_MESSAGES)
+    def command(self, message: Message) -> Message:
+        """Carry out what a client asks; an error of ours becomes its answer."""
+        return self._commands.carry_out(message, leading=self._epoch is not None and self._trusted(),
+                                        session=self._session)
+
+    @handles(Hold)
+    def hold(self, _message: Hold) -> None:
+        """The node is stopping: the Elector resigns; commands are still answered."""
+        self._session = None
+
+    def release(self) -> None:
+        """Close the bell."""
+        if self._bell is not None:
+            self._bell.close()
+
+

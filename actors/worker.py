@@ -1,0 +1,396 @@
+"""The Worker actor: owns one pool's children and slots; jobs go in by batches, outcomes go to the store by batches."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from callboard.actors.base import DISPATCHER, HEARTBEAT, SUPERVISOR, WORKER, Actor, Parts, handles
+from callboard.actors.ends import EndsBuffer, PoolState, Tally, error_fields
+from callboard.actors.lane import Lane
+from callboard.core.errors import QueueError
+from callboard.core.messages import (
+    Abandoned,
+    ActorFailed,
+    Begin,
+    CancelJobs,
+    DesiredChanged,
+    Drained,
+    EndsReady,
+    ExecutorStopped,
+    Finished,
+    FlushDue,
+    Freed,
+    HealDue,
+    Hello,
+    Hold,
+    LeaseExtended,
+    PoolChanged,
+    PollDue,
+    ReportDue,
+    Rung,
+    SessionOpened,
+    SessionOver,
+    TakeAnswered,
+    Taken,
+)
+from callboard.core.records import FinishReceipt, Held, Outcome, OutcomeKind, PoolReport, SessionId, TakenJob, Token
+from callboard.core.verdict import QueueDefaults, outcome_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from callboard.core.config import PoolConfig
+    from callboard.core.ports import Bell
+
+FINISH_BATCH_MAX = 2_000
+"""Outcomes in one call of the store."""
+
+
+class Worker(Actor):
+    """One pool of a node."""
+
+    def __init__(self, name: str, parts: Parts, pool: PoolConfig) -> None:
+        """Nothing runs yet."""
+        super().__init__(name, parts)
+        self._pool = pool
+        self._queues = tuple(share.queue for share in pool.queues)
+        self._defaults = QueueDefaults(pool.max_attempts, pool.timeout_s, pool.backoff)
+        self._executor = parts.host.executor(pool.name, pool.slots)
+        self._ends = EndsBuffer(lambda: self.tell(name, EndsReady()), self._note)
+        self._lane: Lane | None = None
+        self._stopper: Lane | None = None
+        self._bell: Bell | None = None
+        self._session: SessionId | None = None
+        self._slots = pool.slots
+        self._reported: PoolReport | None = None
+        self._held: dict[Token, TakenJob] = {}
+        self._healed: set[Token] = set()
+        self._outbox: list[Outcome] = []
+        self._sending: list[Outcome] = []
+        self._retry_s = 0.0
+        self._restarted = False
+        self._stopping = False
+        self._stopped = False
+        self._tally = Tally()
+
+    @handles(Begin)
+    def begin(self, message: Begin) -> None:
+        """Start children, and ask for the session."""
+        self._restarted = message.restarted
+        self._lane = Lane(self.name, self._lane_died)
+        self._executor.start(self._ends)
+        self.parts.pools[self.name] = PoolState(PoolReport(self._pool.name, self._pool.queues, self._slots, 0),
+                                                self._executor.running, self._pool.name)
+        self.tell(HEARTBEAT, Hello(self.name))
+        self.later(self.parts.config.poll_s, PollDue())
+
+    def _lane_died(self, error: BaseException) -> None:
+        self.actor_ref.tell(ActorFailed(self.name, f"{type(error).__name__}: {error}"))
+
+    @handles(ActorFailed)
+    def lane_died(self, message: ActorFailed) -> None:
+        """A thread of this actor died: die with it, to be restarted whole."""
+        raise QueueError(f"a thread of {self.name} died: {message.error}")
+
+    # Sessions
+
+    @handles(SessionOpened)
+    def session_opened(self, message: SessionOpened) -> None:
+        """Offer the slots; see what the store thinks that this node runs."""
+        if self._session == message.session or self._stopping:
+            return
+        self._session = message.session
+        self._listen(message.session)
+        self._report(force=True)
+        self._take(healing=False)
+        self._take(healing=True)
+        self.later(self.parts.config.heal_s, HealDue())
+
+    def _listen(self, session: SessionId) -> None:
+        if self._bell is not None:
+            self._bell.close()
+        directory, name = self.parts.directory, self.name
+        self._bell = self.parts.store.listen(f"session-{session}", lambda: directory.tell(name, Rung()))
+
+    @handles(SessionOver)
+    def session_over(self, message: SessionOver) -> None:
+        """The leader gave this node's jobs to others: nothing of them may go on here."""
+        dropped = self._executor.abandon()
+        self._ends.drain()
+        self._held.clear()
+        self._outbox.clear()
+        self._session = None
+        self.emit("worker.abandoned", session=message.session, jobs=dropped)
+        self.tell(HEARTBEAT, Abandoned(self._pool.name))
+
+    @handles(LeaseExtended)
+    def lease_extended(self, message: LeaseExtended) -> None:
+        """Jobs may start until then."""
+        self._executor.set_lease(message.deadline_boot_s)
+
+    # Taking
+
+    @handles(Taken)
+    def taken(self, message: Taken) -> None:
+        """The leader on this node assigned and took these in one call."""
+        self._run_jobs(message.session, message.jobs)
+
+    @handles(Rung, PollDue)
+    def rung(self, message: Rung | PollDue) -> None:
+        """Rows may have been assigned to this node."""
+        if isinstance(message, PollDue):
+            self.later(self.parts.config.poll_s, PollDue())
+            self._report()
+        self._take(healing=False)
+
+    @handles(HealDue)
+    def heal(self, _message: HealDue) -> None:
+        """Compare what the store says this node runs with what it runs: a lost reply heals itself."""
+        self.later(self.parts.config.heal_s, HealDue())
+        self._take(healing=True)
+
+    def _take(self, *, healing: bool) -> None:
+        session = self._session
+        if session is None or self._lane is None or self._stopping:
+            return
+        holding = [Held(job.ref, job.id, token) for token, job in self._held.items()] if healing else None
+
+        def call() -> None:
+            try:
+                jobs = self.parts.store.take(session, self._queues, holding)
+                answer = TakeAnswered(session, jobs, healing)
+            except QueueError as error:
+                answer = TakeAnswered(session, (), healing, str(error))
+            if answer.jobs or answer.error or healing:
+                self.actor_ref.tell(answer)
+
+        self._lane.run(call)
+
+    @handles(TakeAnswered)
+    def take_answered(self, message: TakeAnswered) -> None:
+        """Rows to run; after a restart of this actor, running rows whose children died with it."""
+        if message.error:
+            self.emit("worker.take_failed", error=message.error)
+            return
+        if not message.healing:
+            self._run_jobs(message.session, message.jobs)
+            return
+        unknown = [job for job in message.jobs if job.token not in self._held]
+        if self._restarted:
+            self._restarted = False
+            self._give_up(unknown, OutcomeKind.LOST)
+            return
+        self._healed = {job.token for job in unknown}
+        self._run_jobs(message.session, unknown, healed=True)
+
+    def _run_jobs(self, session: SessionId, jobs: Iterable[TakenJob], *, healed: bool = False) -> None:
+        if session != self._session:
+            return  # of a session that is over: its rows are others' now
+        fresh = [job for job in jobs
+                 if job.token not in self._held and (healed or job.token not in self._healed)]
+        if self._stopping:
+            self._give_up(fresh, OutcomeKind.HANDED_BACK)
+            return
+        for job in fresh:
+            self._held[job.token] = job
+        self._executor.submit(fresh)
+
+    def _give_up(self, jobs: list[TakenJob], kind: OutcomeKind) -> None:
+        self._outbox += [Outcome(Held(job.ref, job.id, job.token), kind) for job in jobs]
+        if jobs:
+            self.emit("worker.gave_up", jobs=len(jobs), how=kind.name.lower())
+        self._flush()
+
+    # Finishing
+
+    @handles(EndsReady)
+    def ends_ready(self, _message: EndsReady) -> None:
+        """Runs ended: make outcomes of them and send them."""
+        self._collect()
+        self._flush()
+
+    def _collect(self) -> None:
+        completed, others = self._ends.drain()
+        held = self._held
+        for token in completed:
+            job = held.get(token)
+            if job is not None:
+                self._outbox.append(Outcome(Held(job.ref, job.id, token), OutcomeKind.COMPLETED))
+        for end in others:
+            job = held.get(end.token)
+            if job is not None:
+                row = Held(job.ref, job.id, end.token)
+                self._outbox.append(outcome_of(end, row, job, self._defaults, random.random()))  # noqa: S311 - jitter
+
+    def _flush(self) -> None:
+        if self._sending or not self._outbox or self._lane is None or self._session is None:
+            return
+        self._sending, self._outbox = self._outbox[:FINISH_BATCH_MAX], self._outbox[FINISH_BATCH_MAX:]
+        self._send()
+
+    @handles(FlushDue)
+    def flush_due(self, _message: FlushDue) -> None:
+        """Send again what the store could not take."""
+        if self._sending:
+            self._send()
+
+    def _send(self) -> None:
+        session, batch, lane = self._session, self._sending, self._lane
+        if session is None or lane is None:
+            return
+
+        def call() -> None:
+            try:
+                answer = Finished(self.parts.store.finish(session, batch))
+            except QueueError as error:
+                answer = Finished(None, str(error))
+            self.actor_ref.tell(answer)
+
+        lane.run(call)
+
+    @handles(Finished)
+    def finished(self, message: Finished) -> None:
+        """The store took a batch, or could not."""
+        if message.receipt is None:
+            if not self._retry_s:
+                self.emit("worker.store_away", error=message.error, waiting=len(self._held))
+            self._retry_s = min(2.0, max(0.05, self._retry_s * 2)) * random.uniform(0.7, 1.0)  # noqa: S311 - jitter
+            self.later(self._retry_s, FlushDue())
+            return
+        if self._retry_s:
+            self._retry_s = 0.0
+            self.emit("worker.store_back")
+        batch, self._sending = self._sending, []
+        self._settle(batch, message.receipt)
+        self._flush()
+        self.tell(DISPATCHER, Freed())
+        self._report()
+        self._drained()
+
+    def _settle(self, batch: list[Outcome], receipt: FinishReceipt) -> None:
+        stale = {held.token for held in receipt.stale}
+        if not self._tally.any():
+            self.later(1.0, ReportDue())
+        detail = self.parts.wants_jobs()
+        for outcome in batch:
+            job = self._held.pop(outcome.held.token, None)
+            if outcome.held.token in stale:
+                self.emit("job.stale_token", job=outcome.held.id, token=list(outcome.held.token))
+                continue
+            self._tally.add(outcome.kind)
+            if job is not None and (detail or outcome.kind is OutcomeKind.FAILED):
+                self._tell_job(job, outcome)
+        for job_id in receipt.quarantined:
+            self.emit("job.quarantined", job=job_id)
+
+    def _tell_job(self, job: TakenJob, outcome: Outcome) -> None:
+        event = _JOB_EVENTS[outcome.kind]
+        self.emit(event, job=job.id, token=list(job.token), queue=job.queue, name=job.name, attempt=job.attempt,
+                  **error_fields(outcome))
+
+    @handles(ReportDue)
+    def report_due(self, _message: ReportDue) -> None:
+        """One event for what ended since the last one."""
+        self.emit("worker.finished", pool=self._pool.name, **self._tally.take())
+
+    # Slots
+
+    @handles(DesiredChanged)
+    def desired_changed(self, message: DesiredChanged) -> None:
+        """An operator's order for this pool: for this node first, then for all."""
+        wanted = {row.node: row.slots for row in message.desired if row.queue in self._queues}
+        slots = wanted.get(self.parts.info.node, wanted.get("*", self._pool.slots))
+        if slots != self._slots and not self._stopping:
+            self.emit("worker.scaled", pool=self._pool.name, slots=slots, before=self._slots)
+            self._slots = slots
+            self._executor.resize(slots)
+            self._report(force=True)
+
+    @handles(CancelJobs)
+    def cancel_jobs(self, message: CancelJobs) -> None:
+        """Stop running jobs that an operator cancelled."""
+        for cancel in message.cancels:
+            if cancel.token in self._held:
+                self.emit("worker.cancelling", job=cancel.id)
+                self._executor.cancel(cancel.token)
+
+    def _report(self, *, force: bool = False) -> None:
+        """Tell the leader of slots and capacity, when they changed by a quarter or more."""
+        capacity = 0 if self._stopping else self._executor.capacity()
+        last = self._reported
+        if not force and last is not None and last.slots == self._slots and _near(last.capacity, capacity):
+            return
+        report = PoolReport(self._pool.name, self._pool.queues, self._slots, capacity)
+        self._reported = report
+        self.parts.pools[self.name] = PoolState(report, self._executor.running, self._pool.name)
+        self.tell(HEARTBEAT, PoolChanged(report))
+
+    # Stopping
+
+    @handles(Hold)
+    def hold(self, message: Hold) -> None:
+        """Start nothing more; hand back what never started; wait for the rest until the deadline."""
+        if self._stopping:
+            return
+        self._stopping = True
+        self._report(force=True)
+        self._executor.hold()
+        executor, name, directory = self._executor, self.name, self.parts.directory
+        self._stopper = Lane(f"{name}-stop", self._lane_died)
+
+        def call() -> None:
+            executor.stop(message.deadline_boot_s)
+            directory.tell(name, ExecutorStopped())
+
+        self._stopper.run(call)
+
+    @handles(ExecutorStopped)
+    def executor_stopped(self, _message: ExecutorStopped) -> None:
+        """No child is left: once the store has every outcome, this pool is drained."""
+        self._stopped = True
+        self._collect()
+        self._flush()
+        self._drained()
+
+    def _drained(self) -> None:
+        if self._stopped and (self._session is None or not (self._sending or self._outbox)):
+            self.tell(SUPERVISOR, Drained(self.name))
+
+    def _note(self, event: str, pid: int, token: Token | None, fields: dict[str, object]) -> None:
+        """From the executor's thread: a child said something."""
+        job = None if token is None else self._held.get(token)
+        about = {} if job is None else {"job": job.id, "queue": job.queue, "token": list(job.token)}
+        self.emit(event, pid=pid, **about, **fields)
+
+    def release(self) -> None:
+        """End the children and send what is known of their jobs: no ack is lost with this actor."""
+        if self._bell is not None:
+            self._bell.close()
+        if not self._stopped:
+            self._executor.stop(self.now())
+        for lane in (self._lane, self._stopper):
+            if lane is not None:
+                lane.close(timeout_s=1.0)
+        self._collect()
+        batch = self._sending + self._outbox
+        if batch and self._session is not None:
+            try:
+                self.parts.store.finish(self._session, batch)
+            except QueueError as error:  # the next Worker finds those rows running and unknown, and gives them up
+                self.emit("worker.store_away", error=str(error), waiting=len(batch))
+
+
+_JOB_EVENTS = {
+    OutcomeKind.COMPLETED: "job.completed",
+    OutcomeKind.RETRY: "job.retrying",
+    OutcomeKind.FAILED: "job.failed",
+    OutcomeKind.SNOOZED: "job.snoozed",
+    OutcomeKind.HANDED_BACK: "job.handed_back",
+    OutcomeKind.LOST: "job.lost",
+    OutcomeKind.CANCELLED: "job.cancelled",
+}
+
+
+def _near(before: int, now: int) -> bool:
+    return before * 3 <= now * 4 and now * 3 <= before * 4

@@ -1,0 +1,155 @@
+"""One node: puts store, cluster backend, executors and actors together, and takes them apart again."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import threading
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from callboard.actors.base import SUPERVISOR, Directory, Parts, start_actor
+from callboard.actors.supervisor import Supervisor
+from callboard.actors.timers import Timers
+from callboard.backends.clock import SystemClock
+from callboard.core.messages import Message, StopNode
+from callboard.core.records import NodeInfo
+from callboard.logs import EventLog
+from callboard.stores import mask_url, open_cluster, open_store
+
+if TYPE_CHECKING:
+    from callboard.core.ports import Clock, ClusterBackend, ExecutorHost, JobStore
+    from callboard.core.runs import JobSpec
+    from callboard.settings import NodeSettings
+
+ACTOR_STOP_S = 10.0
+"""How long the end of one actor is waited for when the node ends."""
+
+
+def callboard_version() -> str:
+    """The installed version."""
+    try:
+        return version("callboard")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "0"
+
+
+class Node:
+    """A node in this process. `start`, then `wait` or `stop`; not to be started twice.
+
+    Args:
+        settings: what the node is to be.
+        store, cluster: opened ones to use instead of the settings' addresses; they are not closed with the node.
+        clock: the machine's clock, unless a test says otherwise.
+        log: where events go; else made from the settings.
+    """
+
+    def __init__(self, settings: NodeSettings, *, store: JobStore | None = None, cluster: ClusterBackend | None = None,
+                 clock: Clock | None = None, log: EventLog | None = None, roundtrip_messages: bool = False) -> None:
+        """Check the settings; nothing is opened yet. Raises UsageError."""
+        self.settings = settings
+        self.config = settings.config()
+        if roundtrip_messages:
+            from dataclasses import replace  # noqa: PLC0415 - tests only
+
+            self.config = replace(self.config, roundtrip_messages=True)
+        self.clock: Clock = clock or SystemClock()
+        self._epoch = [0]
+        self.log = log or EventLog(self.config.node, self.clock, level=settings.log_level, style=settings.log_style,
+                                   epoch=lambda: self._epoch[0])
+        self._given = (store, cluster)
+        self._ended = threading.Event()
+        self._exit: tuple[int, str] = (0, "stopped")
+        self._closed = False
+        self._parts: Parts | None = None
+        self.specs: tuple[JobSpec, ...] = ()
+
+    @property
+    def parts(self) -> Parts:
+        """The running node's parts. Raises RuntimeError before start."""
+        if self._parts is None:
+            raise RuntimeError("the node has not been started")
+        return self._parts
+
+    def start(self) -> None:
+        """Open everything, import the app, start the actors. Returns when the node works.
+
+        Raises:
+            UsageError: Raised when an address is wrong or the app can't be imported.
+            Unavailable: Raised when the store or cluster can't be reached.
+        """
+        settings = self.settings
+        self.log.emit("node", "node.starting", store=mask_url(settings.store),
+                      cluster=mask_url(settings.cluster or settings.store), pid=os.getpid(),
+                      executor=settings.executor, pools={p.name: p.slots for p in self.config.pools})
+        store = self._given[0] or open_store(settings.store, self.clock)
+        cluster = self._given[1] or open_cluster(settings.cluster or settings.store, self.clock)
+        directory = Directory(roundtrip=self.config.roundtrip_messages)
+        host = self._make_host()
+        self._parts = Parts(
+            config=self.config, info=self._info(store), store=store, cluster=cluster, host=host, clock=self.clock,
+            timers=Timers(self.clock, directory), directory=directory, emit=self.log.emit,
+            wants_jobs=self.log.wants_jobs, exit_node=self._exit_node, epoch=self._epoch,
+        )
+        try:
+            self.specs = host.start()
+            self._parts.timers.start()
+            start_actor(Supervisor, SUPERVISOR, self._parts)
+        except BaseException:
+            self._close()
+            raise
+        self.log.emit("node", "node.ready", jobs=len(self.specs))
+
+    def _make_host(self) -> ExecutorHost:
+        from callboard.hosts import make_host  # noqa: PLC0415 - keeps importing this module light
+
+        return make_host(self.settings, self.config, self.clock, self.log)
+
+    def _info(self, store: JobStore) -> NodeInfo:
+        return NodeInfo(
+            node=self.config.node, boot_id=secrets.token_hex(8), host=socket.gethostname()[:255], pid=os.getpid(),
+            version=callboard_version(), socket="", started_ms=store.store_now_ms(),
+        )
+
+    def tell(self, actor: str, message: Message) -> bool:
+        """Hand a message to an actor of this node by name."""
+        return self.parts.directory.tell(actor, message)
+
+    def stop(self, grace_s: float | None = None, reason: str = "asked") -> None:
+        """Begin a graceful stop; `wait` tells when it is done. A second call with 0 kills what runs."""
+        grace = self.settings.stop_grace_s if grace_s is None else grace_s
+        if not self.tell(SUPERVISOR, StopNode(grace, reason)):
+            self._exit_node(self._exit[0], "the supervisor is gone")
+
+    def wait(self, timeout_s: float | None = None) -> int | None:
+        """Wait until the node has ended, then close what it opened; its exit code, or None when the time ran out."""
+        if not self._ended.wait(timeout_s):
+            return None
+        self._close()
+        return self._exit[0]
+
+    def _exit_node(self, code: int, reason: str) -> None:
+        """From any actor's thread."""
+        if not self._ended.is_set():
+            self._exit = (code, reason)
+            self._ended.set()
+
+    def _close(self) -> None:
+        if self._closed or self._parts is None:
+            return
+        self._closed = True
+        parts = self._parts
+        names = sorted(parts.directory.names(), key=lambda name: name != SUPERVISOR)  # first who restarts the others
+        refs = [ref for name in names if (ref := parts.directory.ref(name)) is not None]
+        for ref in refs:
+            ref.stop(block=False)
+        for ref in refs:
+            ref.actor_stopped.wait(ACTOR_STOP_S)
+        parts.timers.stop()
+        parts.host.stop()
+        if self._given[1] is None:
+            parts.cluster.close()
+        if self._given[0] is None:
+            parts.store.close()
+        self.log.emit("node", "node.stopped", code=self._exit[0], reason=self._exit[1])

@@ -1,0 +1,102 @@
+"""From addresses to stores and cluster backends: the only place that names their classes."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit, urlunsplit
+
+from callboard.core.errors import UnknownOption
+from callboard.core.options import did_you_mean
+
+if TYPE_CHECKING:
+    from callboard.core.ports import Clock, ClusterBackend, JobStore
+
+STORE_SCHEMES: Final = ("memory", "sqlite")
+LATER_SCHEMES: Final = ("postgresql", "mariadb", "redis", "rediss", "etcd", "consul", "zookeeper")
+"""Known by the design, not in this version yet: said plainly instead of "unknown"."""
+MEMORY_MAX_JOBS: Final = 1_000
+"""Default bound of the memory store, as QUEUE_MEMORY_MAX_JOBS."""
+
+_memory: dict[str, tuple[JobStore, ClusterBackend]] = {}
+_memory_lock = threading.Lock()
+
+
+def mask_url(url: str) -> str:
+    """The address without its password, for logs and messages."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    host = f"{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}"
+    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
+
+
+def scheme_of(url: str, what: str) -> str:
+    """The address's scheme, checked.
+
+    Raises:
+        UnknownOption: Raised when it is none of ours, or not in this version.
+    """
+    scheme = url.partition(":")[0] if ":" in url else ""
+    if scheme in STORE_SCHEMES:
+        return scheme
+    if scheme in LATER_SCHEMES:
+        raise UnknownOption(f"{what} {scheme}:// is planned and not in this version; use sqlite:///FILE or memory://")
+    raise UnknownOption(f"{mask_url(url)!r} is no {what} address{did_you_mean(scheme, STORE_SCHEMES)}; "
+                        "use sqlite:///FILE or memory://")
+
+
+def sqlite_path(url: str) -> str:
+    """The file of sqlite:///relative.db or sqlite:////absolute.db, made absolute.
+
+    Raises:
+        UnknownOption: Raised when the address names no file.
+    """
+    path = url.removeprefix("sqlite://").removeprefix("/")
+    if not path or not url.startswith("sqlite:///"):
+        raise UnknownOption(f"{url!r} names no file: use sqlite:///relative.db or sqlite:////absolute/path.db")
+    return str(Path(path).absolute())
+
+
+def canonical_url(url: str) -> str:
+    """The address with its file made absolute, so that it can be given to another process."""
+    return f"sqlite:///{sqlite_path(url)}" if scheme_of(url, "store") == "sqlite" else url
+
+
+def open_store(url: str, clock: Clock, *, max_jobs: int = MEMORY_MAX_JOBS) -> JobStore:
+    """Open a store by its address. One `memory://NAME` is the same store within a process.
+
+    Raises:
+        UnknownOption: Raised when the address is none of ours.
+        StoreUnavailable: Raised when it can't be reached.
+    """
+    if scheme_of(url, "store") == "memory":
+        return _memory_parts(url, clock, max_jobs)[0]
+    from callboard.backends.store.sql import open_sqlite  # noqa: PLC0415 - loaded when used
+
+    return open_sqlite(sqlite_path(url), clock=clock)
+
+
+def open_cluster(url: str, clock: Clock) -> ClusterBackend:
+    """Open the cluster backend that lives in a store's address.
+
+    Raises:
+        UnknownOption: Raised when the address is none of ours.
+        ClusterUnavailable: Raised when it can't be reached.
+    """
+    if scheme_of(url, "cluster") == "memory":
+        return _memory_parts(url, clock, MEMORY_MAX_JOBS)[1]
+    from callboard.backends.cluster.sql import SqliteCluster  # noqa: PLC0415 - loaded when used
+
+    return SqliteCluster(sqlite_path(url), clock=clock)
+
+
+def _memory_parts(url: str, clock: Clock, max_jobs: int) -> tuple[JobStore, ClusterBackend]:
+    from callboard.backends.cluster.memory import MemoryCluster  # noqa: PLC0415 - loaded when used
+    from callboard.backends.store.memory import MemoryStore  # noqa: PLC0415 - loaded when used
+
+    with _memory_lock:
+        if url not in _memory:
+            _memory[url] = (MemoryStore(max_jobs=max_jobs, clock=clock), MemoryCluster(clock=clock))
+        return _memory[url]

@@ -1,0 +1,127 @@
+"""An executor on a page: runs jobs on threads of the test's process, so that actors are tested without children."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+
+from callboard.core.runs import EndKind, JobSpec, RunEnd, RunningJob
+
+
+class FakeExecutor:
+    """Runs `handler(job)` for each job; an exception of it ends the run as RAISED."""
+
+    def __init__(self, host, pool, slots):
+        self.host, self.pool, self.slots = host, pool, slots
+        self.lock = threading.Lock()
+        self.backlog = deque()
+        self.current = {}
+        self.held = False
+        self.lease_s = 0.0
+        self.generation = 0
+        self.threads = ThreadPoolExecutor(64)
+        self.idle = threading.Condition(self.lock)
+
+    def start(self, events):
+        self.events = events
+
+    def submit(self, jobs):
+        with self.lock:
+            self.backlog.extend(jobs)
+        self._pump()
+
+    def _pump(self):
+        with self.lock:
+            if self.held:
+                back, self.backlog = list(self.backlog), deque()
+                ready = []
+            else:
+                back, ready = [], []
+                while self.backlog and len(self.current) < self.slots:
+                    job = self.backlog.popleft()
+                    self.current[job.token] = job
+                    ready.append(job)
+            generation = self.generation
+        if back:
+            self.events.on_ends((), [RunEnd(job.token, EndKind.NOT_STARTED) for job in back])
+        for job in ready:
+            self.threads.submit(self._run, job, generation)
+
+    def _run(self, job, generation):
+        completed, others = (job.token,), ()
+        try:
+            self.host.handler(job)
+        except Exception as error:
+            completed = ()
+            others = (error.args[0] if error.args and isinstance(error.args[0], RunEnd)
+                      else RunEnd(job.token, EndKind.RAISED),)
+        with self.lock:
+            if generation != self.generation:
+                return
+            self.current.pop(job.token, None)
+            self.idle.notify_all()
+        self.events.on_ends(completed, others)
+        self._pump()
+
+    def capacity(self):
+        return self.slots * 2
+
+    def resize(self, slots):
+        self.slots = slots
+        self._pump()
+
+    def set_lease(self, deadline_boot_s):
+        self.lease_s = deadline_boot_s
+
+    def cancel(self, token):
+        with self.lock:
+            known = self.current.pop(token, None)
+        if known is not None:
+            self.events.on_ends((), (RunEnd(token, EndKind.CANCELLED),))
+
+    def running(self):
+        with self.lock:
+            return tuple(RunningJob(job.token, job.id, job.name, 0, 0.0) for job in self.current.values())
+
+    def abandon(self):
+        with self.lock:
+            dropped = len(self.current) + len(self.backlog)
+            self.generation += 1
+            self.current.clear()
+            self.backlog.clear()
+        return dropped
+
+    def hold(self):
+        with self.lock:
+            self.held = True
+        self._pump()
+
+    def stop(self, deadline_boot_s):
+        self.hold()
+        with self.lock:
+            while self.current and self.idle.wait(max(0.0, deadline_boot_s - self.host.clock.boot_s())):
+                pass
+            self.generation += 1
+            left, self.current = list(self.current), {}
+        if left:
+            self.events.on_ends((), [RunEnd(token, EndKind.INTERRUPTED) for token in left])
+        self.threads.shutdown(wait=False)
+
+
+class FakeHost:
+    """Makes FakeExecutors; `handler` is what a job does."""
+
+    def __init__(self, clock, handler):
+        self.clock, self.handler = clock, handler
+        self.executors = {}
+
+    def start(self):
+        return (JobSpec("work", "default", (), (), None, None, None, has_failed_hook=False),)
+
+    def executor(self, pool, slots):
+        self.executors[pool] = FakeExecutor(self, pool, slots)
+        return self.executors[pool]
+
+    def stop(self):
+        pass
