@@ -166,7 +166,7 @@ class OperatorActs(MemoryBase):
 
 def _record(table: Table, row: JobRow) -> JobRecord:
     session = None if row.session is None else table.sessions.get(row.session)
-    return row.record(row.state or JobState.FORGOTTEN, None if session is None else session.info.node)
+    return row.record(None if session is None else session.info.node)
 
 
 def _counts(name: str, queue: QueueRow | None) -> QueueCounts:

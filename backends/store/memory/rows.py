@@ -28,7 +28,7 @@ class JobRow:
         self.pushed_ms = now_ms
         self.due_ms = now_ms
         self.rank = 0
-        self.state: JobState | None = None
+        self.state = JobState.FORGOTTEN  # in no index
         self.step = Step.HANDLE
         self.attempts = 0
         self.losses = 0
@@ -48,11 +48,11 @@ class JobRow:
             self.pushed_ms,
         )
 
-    def record(self, state: JobState, node: str | None) -> JobRecord:
+    def record(self, node: str | None) -> JobRecord:
         """What an operator gets."""
         job = self.job
         return JobRecord(
-            id=job.id, name=job.name, queue=job.queue, state=state, priority=job.priority, attempts=self.attempts,
+            id=job.id, name=job.name, queue=job.queue, state=self.state, priority=job.priority, attempts=self.attempts,
             losses=self.losses, max_attempts=job.max_attempts, pushed_ms=self.pushed_ms, due_ms=self.due_ms,
             finished_ms=self.finished_ms, token=self.token, node=node, body=job.body, error=self.error,
             unique=job.unique,

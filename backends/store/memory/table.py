@@ -111,7 +111,7 @@ class Table:
 
     def move(self, row: JobRow, event: Event, now_ms: int, *, delay_s: float = 0.0, error: bytes | None = None) -> None:
         """Carry out what the lifecycle says that the event makes of the job."""
-        then = transition(row.state, row.step, event)
+        then = transition(None if event is Event.PUSH else row.state, row.step, event)
         if then is None:
             raise StoreError(f"{event.value} can't happen to a job that is {row.state!r}", job=row.job.id)
         was_live = row.state in LIVE
@@ -147,7 +147,7 @@ class Table:
         counts = {JobState.ASSIGNED: 0, JobState.RUNNING: 0}
         quarantined: list[str] = []
         for row in list(session.held.values()):
-            state = row.state or JobState.ASSIGNED
+            state = row.state
             event = release_event(state, row.losses, cancel_asked=row.cancel_asked)
             counts[state] += 1
             if event is Event.QUARANTINE:
@@ -169,8 +169,8 @@ class Table:
             self.remembered.popitem(last=False)
 
     def _leave(self, row: JobRow) -> None:
-        state, row.state = row.state, None
-        if state is None:
+        state, row.state = row.state, JobState.FORGOTTEN
+        if state is JobState.FORGOTTEN:
             return
         queue = self.queue(row.job.queue)
         queue.counts[state] -= 1
@@ -220,7 +220,7 @@ class Table:
         kept, bound = self.finished, self.retention.finished_max
         if row.state is JobState.FAILED:
             kept, bound = self.failed, self.retention.failed_max
-        self.queue(row.job.queue).ever[row.state or JobState.FORGOTTEN] += 1
+        self.queue(row.job.queue).ever[row.state] += 1
         kept[row.ref] = row
         # Sweeps need a leader; without one the store stays bounded all the same.
         if len(kept) > 2 * bound + 1:
