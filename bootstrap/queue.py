@@ -1,0 +1,243 @@
+"""The Queue: what a program pushes to."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+from callboard.backends.clock import SystemClock
+from callboard.core.errors import InvalidArgument, UnknownOption
+from callboard.core.health import DEFAULT_THRESHOLDS, QueueHealth, QueueStats, Thresholds, health_of, stats_of
+from callboard.core.job import Job
+from callboard.core.options import JobOptions, did_you_mean, name_of, parse_options
+from callboard.core.records import NewJob
+from callboard.core.registry import JobDefinition, encode_body, fields_of, registry
+from callboard.ids import new_job_id
+from callboard.jobs import BoundJob
+from callboard.stores import canonical_url, mask_url, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import timedelta
+
+    from callboard.core.ports import JobStore
+
+DEFAULT_QUEUE = "default"
+DRIVERS = ("default", "memory", "database", "redis")
+PUSH_MANY_BATCH = 500
+"""Jobs in one transaction of push_many: measured as fast as larger ones, and short for others who write."""
+
+
+class Queue:
+    """Pushes jobs into a store. Cheap to make; safe to share between threads.
+
+    Args:
+        store: an opened store.
+        url: its address, for a node that is started for this queue.
+        name: where jobs wait whose push and class name no queue.
+        whole: stats speak of the whole store, not of this name alone.
+    """
+
+    def __init__(self, store: JobStore, url: str, name: str = DEFAULT_QUEUE, *, whole: bool = True) -> None:
+        """Keep the store; `connect` and `driver` make queues from addresses."""
+        self.store = store
+        self.url = url
+        self.name = name_of(name, "queue")
+        self._whole = whole
+
+    def named(self, name: str) -> Queue:
+        """The same store with another default queue; its stats speak of that queue alone."""
+        return Queue(self.store, self.url, name, whole=False)
+
+    def push(self, job: Job | BoundJob, **options: Any) -> str:
+        """Write a job into the store; durable when this returns.
+
+        Args:
+            job: a Job instance, or `function_job.bind(...)`.
+            options: queue, delay, max_attempts, timeout, retry_after, priority (-100 to 100, higher first), unique (at
+                most one live job with this key: its id is returned), headers (dict of strings), id.
+
+        Returns:
+            The job's id.
+
+        Raises:
+            UnknownOption: Raised when an option has no such name.
+            InvalidArgument: Raised when a value is out of range, or an argument is no plain data.
+            QueueFull: Raised when a bound is reached.
+            PushOutcomeUnknown: Raised when no reply came: push again with `id=error.job_id`.
+        """
+        return self.store.push((self._new_job(job, options),)).ids[0]
+
+    def later(self, delay: float | timedelta, job: Job | BoundJob, **options: Any) -> str:
+        """Push a job to be run after `delay` seconds (or timedelta), by the store's clock. Raises as push."""
+        return self.push(job, delay=delay, **options)
+
+    def push_many(self, jobs: Iterable[Job | BoundJob], **options: Any) -> list[str]:
+        """Push jobs in batches of 500, each batch all or none; their ids in order. Raises as push."""
+        new: list[NewJob] = [self._new_job(job, options) for job in jobs]
+        if len(new) > 1 and options.get("id") is not None:
+            raise InvalidArgument("push_many can't give one id to several jobs")
+        ids: list[str] = []
+        for start in range(0, len(new), PUSH_MANY_BATCH):
+            ids += self.store.push(new[start : start + PUSH_MANY_BATCH]).ids
+        return ids
+
+    async def apush(self, job: Job | BoundJob, **options: Any) -> str:
+        """As push, for asyncio: the loop goes on meanwhile."""
+        return await asyncio.to_thread(lambda: self.push(job, **options))
+
+    async def alater(self, delay: float | timedelta, job: Job | BoundJob, **options: Any) -> str:
+        """As later, for asyncio."""
+        return await asyncio.to_thread(lambda: self.later(delay, job, **options))
+
+    async def apush_many(self, jobs: Iterable[Job | BoundJob], **options: Any) -> list[str]:
+        """As push_many, for asyncio."""
+        return await asyncio.to_thread(lambda: self.push_many(jobs, **options))
+
+    def stats(self) -> QueueStats:
+        """Counts of jobs; of one queue after `named`, else of the whole store."""
+        return stats_of(self.store.counts(None if self._whole else [self.name]))
+
+    def health(self, thresholds: Thresholds | None = None) -> QueueHealth:
+        """`healthy`, `warning` or `critical`, with the stats it was judged by."""
+        return health_of(self.stats(), thresholds or DEFAULT_THRESHOLDS)
+
+    def close(self) -> None:
+        """Close the store's connections."""
+        self.store.close()
+
+    def __repr__(self) -> str:
+        """The address without its password."""
+        return f"<Queue {self.name!r} on {mask_url(self.url)}>"
+
+    def _new_job(self, job: Job | BoundJob, given: dict[str, Any]) -> NewJob:
+        definition, arguments = _what(job)
+        return new_job(definition, arguments, given, self.name)
+
+
+def new_job(definition: JobDefinition, arguments: dict[str, Any], given: dict[str, Any], queue: str) -> NewJob:
+    """A checked job for the store: the push's options over the class's."""
+    options = (parse_options(given) if given else _NO_OPTIONS).over(definition.options)
+    job_id = given.get("id")
+    return NewJob(
+        id=new_job_id() if job_id is None else name_of(job_id, "id"),
+        name=definition.name,
+        queue=options.queue or queue,
+        body=encode_body(definition.name, arguments, options.headers),
+        priority=options.priority or 0,
+        delay_s=options.delay_s or 0.0,
+        max_attempts=options.max_attempts,
+        timeout_s=options.timeout_s,
+        backoff=options.backoff,
+        unique=options.unique,
+        has_failed_hook=definition.has_failed_hook,
+    )
+
+
+_NO_OPTIONS = JobOptions()
+
+
+def _what(job: object) -> tuple[JobDefinition, dict[str, Any]]:
+    if isinstance(job, Job):
+        return registry.definition_of(job), fields_of(job)
+    if isinstance(job, BoundJob):
+        return job.definition, job.arguments
+    if isinstance(job, type) and issubclass(job, Job):
+        raise InvalidArgument(f"push an instance: {job.__name__}(...), not the class")
+    if hasattr(job, "bind"):
+        raise InvalidArgument(f"push {job!r} with its arguments: queue.push(function.bind(...)), or function.push(...)")
+    raise InvalidArgument(f"{type(job).__name__} is no job: derive a class from callboard.Job, or decorate a function "
+                          "with @callboard.job")
+
+
+# Where queues come from -----------------------------------------------------------------------------------------------
+
+_lock = threading.Lock()
+_open: dict[tuple[int, str], Queue] = {}
+_default: str | None = None
+
+
+def connect(url: str, *, queue: str = "", max_jobs: int | None = None) -> Queue:
+    """A queue by its store's address: `memory://` or `sqlite:///jobs.db`. The same address gives the same connections.
+
+    Args:
+        url: the store's address; a relative path is taken from the working directory.
+        queue: the default queue's name; given, stats speak of it alone.
+        max_jobs: bound of a memory store that is made now.
+
+    Raises:
+        UnknownOption: Raised when the address is none of ours.
+        StoreUnavailable: Raised when the store can't be reached.
+    """
+    full = canonical_url(url)
+    key = (os.getpid(), full)
+    with _lock:
+        if key not in _open:
+            store = open_store(full, SystemClock(), **({} if max_jobs is None else {"max_jobs": max_jobs}))
+            _open[key] = Queue(store, full)
+        found = _open[key]
+    return found.named(queue) if queue else found
+
+
+def configure(url: str) -> Queue:
+    """Make this address the default queue's, for `function.push` and `driver()`; the queue."""
+    global _default  # noqa: PLW0603 - the process's one default, set by its program
+    made = connect(url)
+    _default = made.url
+    return made
+
+
+def default_queue() -> Queue:
+    """The queue of `configure`, else of the environment, else SQLite in the working directory."""
+    return driver() if _default is None else connect(_default)
+
+
+def driver(name: str = "default", *, queue: str | None = None) -> Queue:
+    """A queue by its driver's name, configured by `QUEUE_*` variables (docs/guide has them all).
+
+    Args:
+        name: default, memory, database or redis; `QUEUE_DRIVER` says what default is (else database, on SQLite).
+        queue: another default queue.
+
+    Raises:
+        UnknownOption: Raised when no driver has that name.
+    """
+    if name == "default":
+        if _default is not None:
+            return connect(_default, queue=queue or "")
+        name = os.environ.get("QUEUE_DRIVER", "database")
+        if name == "default":
+            name = "database"
+    if name not in DRIVERS:
+        raise UnknownOption(f"no driver is named {name!r}{did_you_mean(name, DRIVERS)}; the drivers are "
+                            f"{', '.join(DRIVERS)}; for another queue use driver(queue={name!r})")
+    return _DRIVERS[name](queue)
+
+
+def _memory_driver(queue: str | None) -> Queue:
+    max_jobs = os.environ.get("QUEUE_MEMORY_MAX_JOBS", "1000")
+    if not max_jobs.isdecimal() or int(max_jobs) < 1:
+        raise InvalidArgument(f"QUEUE_MEMORY_MAX_JOBS must be a whole number above 0, not {max_jobs!r}")
+    return connect("memory://", queue=queue or "", max_jobs=int(max_jobs))
+
+
+def _database_driver(queue: str | None) -> Queue:
+    url = os.environ.get("QUEUE_DATABASE_CONNECTION", "default")
+    if url == "default":
+        url = os.environ.get("CALLBOARD_STORE", "sqlite:///callboard.db")
+    table = os.environ.get("QUEUE_DATABASE_TABLE", "jobs")
+    if table != "jobs":
+        raise UnknownOption("QUEUE_DATABASE_TABLE can't be changed: callboard's tables are named callboard_*; use a "
+                            "database (file) of its own for another set of jobs")
+    return connect(url, queue=queue or os.environ.get("QUEUE_DATABASE_QUEUE", ""))
+
+
+def _redis_driver(_queue: str | None) -> Queue:
+    return connect("redis://")
+
+
+_DRIVERS = {"memory": _memory_driver, "database": _database_driver, "redis": _redis_driver}
+
+
