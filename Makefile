@@ -1,10 +1,11 @@
 # One virtual environment, .venv, with the locked dependencies and this tree in it; every target sees to it first.
-# The stamps: .venv/.base (what runs callboard), .venv/.dev (what checks it), .venv/.linked (the tree itself).
+# The stamps: .venv/.base (what runs callboard), .venv/.dev (what checks it), build/.linked (the tree itself).
 
 PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11  # the first of these that is new enough is used
 PYTEST_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
+LINKED := build/.linked
 SOURCES := core backends actors bootstrap
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 PIP_COMPILE := CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe \
@@ -20,9 +21,9 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1  # it would look for a newer version 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-install: $(VENV)/.dev $(VENV)/.linked ## Make .venv: locked dependencies, and this tree as the package callboard
+install: $(VENV)/.dev $(LINKED) ## Make .venv: locked dependencies, and this tree as the package callboard
 
-demo: $(VENV)/.linked ## Index the standard library of your Python, by jobs on a small cluster
+demo: $(LINKED) ## Index the standard library of your Python, by jobs on a small cluster
 	@$(BIN)/python examples/library_index/run.py
 
 test: install ## Everything: lint, types, imports, all tests; fails if any of them does
@@ -35,11 +36,14 @@ lint: $(VENV)/.dev ## ruff, all rules
 	@$(BIN)/ruff check .
 
 types: install ## mypy and pyright, both strict, on the installed package
-	@$(BIN)/mypy -p callboard
-	@$(BIN)/pyright --pythonpath $(BIN)/python "$$($(BIN)/python -c 'import callboard; print(callboard.__path__[0])')"
+	@$(BIN)/mypy -p callboard; mypy=$$?; \
+	report="$$($(BIN)/pyright --stats --pythonpath $(BIN)/python)"; pyright=$$?; \
+	echo "$$report" | sed '/^Loading\|^Setting\|^Auto-excluding\|^Found\|^pyright [0-9]/d; /^Completed/,$$d'; \
+	case "$$report" in *"Total files checked: 0"*) echo "types: pyright found no files" >&2; exit 1;; esac; \
+	[ $$mypy = 0 ] && [ $$pyright = 0 ]
 
 imports: install ## Which part may import which (import-linter)
-	@report="$$($(BIN)/lint-imports 2>&1)" && echo "imports: as agreed" || { echo "$$report"; exit 1; }
+	@report="$$($(BIN)/lint-imports --no-logo 2>&1)" && echo "imports: as agreed" || { echo "$$report"; exit 1; }
 
 unit: install ## The quick tests
 	@$(BIN)/pytest tests/unit $(PYTEST_ARGS)
@@ -47,7 +51,7 @@ unit: install ## The quick tests
 faults: install ## The tests that kill, stop and restart processes
 	@$(BIN)/pytest -m faults $(PYTEST_ARGS)
 
-bench: $(VENV)/.linked ## Measure: jobs/s, latency, memory
+bench: $(LINKED) ## Measure: jobs/s, latency, memory
 	@$(BIN)/python benchmarks/run.py
 
 lock: $(VENV)/.dev ## Pin all dependencies anew, with hashes (UPGRADE=--upgrade takes the newest)
@@ -86,9 +90,11 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.base
 	@touch $@
 
 # A strict editable install links each file when it is made: a file that came or went needs a new one, an edit does not.
-$(VENV)/.linked: $(VENV)/.base $(VENV)/.sources setup.cfg pyproject.toml
+$(LINKED): $(VENV)/.base $(VENV)/.sources setup.cfg pyproject.toml
 	@rm -rf build
-	@$(PIP) install --no-deps --no-build-isolation --config-settings editable_mode=strict -e .
+	@report="$$($(PIP) install --no-deps --no-build-isolation --config-settings editable_mode=strict -e . 2>&1)" \
+		|| { echo "$$report" >&2; exit 1; }
+	@cd build && ln -s __editable__.callboard-*/callboard callboard  # for pyright, see pyproject.toml
 	@touch $@
 
 $(VENV)/.sources: $(VENV)/.base FORCE
