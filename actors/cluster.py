@@ -58,7 +58,8 @@ class Cluster(Actor):
         """Try to become leader."""
         def call() -> None:
             try:
-                answer = CampaignAnswer(message.attempt, self.parts.cluster.campaign(self.parts.info.boot_id, message.ttl_s))
+                term = self.parts.cluster.campaign(self.parts.info.boot_id, message.ttl_s)
+                answer = CampaignAnswer(message.attempt, term)
             except QueueError as error:
                 answer = CampaignAnswer(message.attempt, None, str(error))
             self.tell(ELECTOR, answer)

@@ -13,8 +13,8 @@ from callboard.core.messages import (
     DrainNode,
     Message,
     NodeStatus,
-    Pushed,
     PurgeQueue,
+    Pushed,
     PushJobs,
     Refused,
     Scale,
@@ -48,7 +48,7 @@ class Commands:
         except QueueError as error:
             return Refused(type(error).__name__, error.message)
 
-    def _act(self, message: Message) -> Message:
+    def _act(self, message: Message) -> Message:  # noqa: PLR0911 - one return a command reads best
         store = self._parts.store
         match message:
             case PushJobs(jobs):

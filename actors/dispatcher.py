@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from callboard.actors.base import DISPATCHER, ELECTOR, HEARTBEAT, WORKER, Actor, Parts, handles
 from callboard.actors.commands import Commands
 from callboard.core import assignment
-from callboard.core.errors import Fenced, QueueError, QueueFull, StaleEpoch, StoreReset, TermRefused, Unavailable
+from callboard.core.errors import QueueFull, StaleEpoch, StoreReset, TermRefused, Unavailable
 from callboard.core.messages import (
     CLIENT_MESSAGES,
     Begin,
@@ -30,7 +30,7 @@ from callboard.core.messages import (
     TermLost,
     Trust,
 )
-from callboard.core.records import AssignReceipt, Epoch, Plan, SessionId, Survey, TakenJob, Term, TermClaim
+from callboard.core.records import AssignReceipt, Epoch, SessionId, Survey, TakenJob, Term, TermClaim
 from callboard.core.sessions import Reading, Watch, observe
 
 if TYPE_CHECKING:

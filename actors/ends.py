@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 from callboard.core.errorrecord import decode_error
 from callboard.core.errors import CodecError
-from callboard.core.records import Outcome, OutcomeKind, PoolReport, Token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from callboard.core.records import Outcome, OutcomeKind, PoolReport, Token
     from callboard.core.runs import ChildNote, RunEnd, RunningJob
 
 
 class EndsBuffer:
     """Gathers ends until the Worker fetches them; wakes it once, not once an end."""
 
-    def __init__(self, wake: Callable[[], object], note: Callable[[str, int, Token | None, dict[str, Any]], None]) -> None:
+    def __init__(
+        self, wake: Callable[[], object], note: Callable[[str, int, Token | None, dict[str, Any]], None]
+    ) -> None:
         """`wake` tells the Worker; `note` writes an event."""
         self._wake = wake
         self._note = note

@@ -1,4 +1,4 @@
-"""The Heartbeat actor: keeps the node a member, its session alive, and tells the Workers how long they may start jobs."""
+"""The Heartbeat actor: keeps the node a member and its session alive, and tells the Workers how long to start jobs."""
 
 from __future__ import annotations
 
@@ -104,7 +104,8 @@ class Heartbeat(Actor):
             except QueueError as error:
                 self.actor_ref.tell(BeatAnswered(started_s, error=str(error)))
             else:
-                self.actor_ref.tell(BeatAnswered(started_s, reply.desired, reply.draining, reply.cancels, reply.waiting))
+                self.actor_ref.tell(
+                    BeatAnswered(started_s, reply.desired, reply.draining, reply.cancels, reply.waiting))
 
         self._run(call)
 

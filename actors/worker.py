@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from callboard.actors.base import DISPATCHER, HEARTBEAT, SUPERVISOR, WORKER, Actor, Parts, handles
+from callboard.actors.base import DISPATCHER, HEARTBEAT, SUPERVISOR, Actor, Parts, handles
 from callboard.actors.ends import EndsBuffer, PoolState, Tally, error_fields
 from callboard.actors.lane import Lane
 from callboard.core.errors import QueueError
 from callboard.core.messages import (
     Abandoned,
     ActorFailed,
+    Adjust,
     Begin,
     CancelJobs,
     DesiredChanged,
@@ -25,8 +27,8 @@ from callboard.core.messages import (
     Hello,
     Hold,
     LeaseExtended,
-    PoolChanged,
     PollDue,
+    PoolChanged,
     ReportDue,
     Rung,
     SessionOpened,
@@ -56,7 +58,7 @@ class Worker(Actor):
         self._pool = pool
         self._queues = tuple(share.queue for share in pool.queues)
         self._defaults = QueueDefaults(pool.max_attempts, pool.timeout_s, pool.backoff)
-        self._executor = parts.host.executor(pool.name, pool.slots)
+        self._executor = parts.host.executor(pool.name, pool.slots, pool.timeout_s)
         self._ends = EndsBuffer(lambda: self.tell(name, EndsReady()), self._note)
         self._lane: Lane | None = None
         self._stopper: Lane | None = None
@@ -302,10 +304,23 @@ class Worker(Actor):
         wanted = {row.node: row.slots for row in message.desired if row.queue in self._queues}
         slots = wanted.get(self.parts.info.node, wanted.get("*", self._pool.slots))
         if slots != self._slots and not self._stopping:
-            self.emit("worker.scaled", pool=self._pool.name, slots=slots, before=self._slots)
-            self._slots = slots
-            self._executor.resize(slots)
-            self._report(force=True)
+            self._resize(slots)
+
+    def _resize(self, slots: int) -> None:
+        self.emit("worker.scaled", pool=self._pool.name, slots=slots, before=self._slots)
+        self._slots = slots
+        self._executor.resize(slots)
+        self._report(force=True)
+
+    @handles(Adjust)
+    def adjust(self, message: Adjust) -> None:
+        """The node's owner wants other slots or another time limit."""
+        if message.slots is not None and not self._stopping:
+            self._resize(message.slots)
+        if message.timeout_s is not None:
+            self._defaults = replace(self._defaults, timeout_s=message.timeout_s)
+            self._executor.set_timeout(message.timeout_s)
+            self.emit("worker.timeout_set", pool=self._pool.name, timeout_s=message.timeout_s)
 
     @handles(CancelJobs)
     def cancel_jobs(self, message: CancelJobs) -> None:

@@ -58,8 +58,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "callboard.client": ("Client",),
     "callboard.core.errors": (
-        "AppImportFailed", "CodecError", "InvalidArgument", "InvalidJob", "InvalidSchedule", "NotFound", "PayloadTooLarge",
-        "PermanentError", "PushOutcomeUnknown", "QueueError", "QueueFull", "RetryLater", "Snooze", "StaleToken",
+        "AppImportFailed", "CodecError", "InvalidArgument", "InvalidJob", "InvalidSchedule", "NotFound",
+        "PayloadTooLarge", "PermanentError", "PushOutcomeUnknown", "QueueError", "QueueFull", "RetryLater", "Snooze", "StaleToken",
         "StoreUnavailable", "TimeLimitExceeded", "UnknownJob", "UnknownOption", "Unserialisable", "UsageError",
     ),
     "callboard.core.health": ("QueueHealth", "QueueStats", "Thresholds"),

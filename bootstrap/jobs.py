@@ -94,6 +94,7 @@ def job(function: Callable[P, R] | None = None, /, *, name: str | None = None, q
     """Make a job of a function (plain or async): `@job` or `@job(queue="emails", max_attempts=3)`.
 
     Args:
+        function: the function, where the decorator stands without parentheses.
         name: the registered name; the function's name unless given.
         queue: where it waits; the queue's own name unless given.
         delay: seconds (or timedelta) before it may start.

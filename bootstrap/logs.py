@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import structlog
 
+from callboard.core.errors import UsageError
 from callboard.core.events import level_of
 from callboard.core.options import did_you_mean
-from callboard.core.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,7 @@ class EventLog:
 
     def __init__(self, node: str, clock: Clock, *, level: str = "info", style: str = "auto",
                  stream: TextIO | None = None, epoch: Callable[[], int] = lambda: 0) -> None:
-        """Write events of `level` and above to `stream` (stderr), as `json`, `text`, `auto` (text on a terminal) or `off`.
+        """Write events of `level` and above to `stream` (stderr): `json`, `text`, `auto` (text on a terminal) or `off`.
 
         Raises:
             UsageError: Raised when level or style is unknown.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from callboard.core.config import LEASE_TTL_S, SESSION_TTL_S, STOP_GRACE_S, NodeConfig, PoolConfig
@@ -15,6 +15,8 @@ from callboard.core.records import QueueShare
 DEFAULT_STORE: Final = "sqlite:///callboard.db"
 DEFAULT_SLOTS: Final = 5
 SLOTS_MAX: Final = 10_000
+POLL_MAX_S: Final = 1.0
+"""The slow poll backs up every bell: a longer one would only delay what a lost bell left behind."""
 EXECUTORS: Final = ("process", "thread", "asyncio")
 
 
@@ -57,7 +59,7 @@ class NodeSettings:
     recycle_jobs: int | None = None
     recycle_rss_mb: int | None = None
     lead: bool = True
-    extra: dict[str, float] = field(default_factory=dict[str, float])
+    poll_s: float = 1.0
 
     def config(self) -> NodeConfig:
         """The actors' settings, checked.
@@ -78,6 +80,7 @@ class NodeSettings:
             pools=pools,
             lease_ttl_s=ttl(self.lease_ttl_s, "lease_ttl_s"),
             session_ttl_s=ttl(self.session_ttl_s, "session_ttl_s"),
+            poll_s=min(seconds(self.poll_s, "poll_s", above_zero=True), POLL_MAX_S),
             heal_s=self.session_ttl_s / 3,
             lead=self.lead,
         )

@@ -64,6 +64,7 @@ EVENTS: Final[dict[str, EventDoc]] = {
     "scheduler.store_away": EventDoc("error", "the store can't be reached; ticks wait: error"),
     # workers
     "worker.scaled": EventDoc("info", "a pool's slots changed: pool, slots, before"),
+    "worker.timeout_set": EventDoc("info", "the time limit of jobs that name none changed: pool, timeout_s"),
     "worker.finished": EventDoc("info", "jobs that ended since the last such event, by outcome: pool, completed, "
                                         "retry, failed, snoozed, handed_back, lost, cancelled"),
     "worker.abandoned": EventDoc("warning", "the session is over; what ran was killed and dropped: session, jobs"),

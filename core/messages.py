@@ -521,6 +521,14 @@ class ReportDue(Message):
     coalesced: ClassVar[bool] = True
 
 
+@message(73)
+class Adjust(Message):
+    """The node's owner to a Worker: other slots, another time limit for jobs that name none; for this life only."""
+
+    slots: int | None = None
+    timeout_s: float | None = None
+
+
 # Clients (80 to 119): what `callboard.Client` may tell or ask a Dispatcher --------------------------------------------
 
 

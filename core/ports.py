@@ -378,6 +378,10 @@ class Executor(Protocol):
         """Change the number of slots; growing is at once, shrinking lets what runs end. 0 is allowed."""
         ...
 
+    def set_timeout(self, timeout_s: float) -> None:
+        """The time limit of jobs that name none themselves; for runs that start from now on."""
+        ...
+
     def set_lease(self, deadline_boot_s: float) -> None:
         """No job starts after this instant of CLOCK_BOOTTIME; children check it before each job."""
         ...
@@ -420,8 +424,8 @@ class ExecutorHost(Protocol):
         """
         ...
 
-    def executor(self, pool: str, slots: int) -> Executor:
-        """An executor for one pool, not started yet."""
+    def executor(self, pool: str, slots: int, timeout_s: float) -> Executor:
+        """An executor for one pool, not started yet; timeout_s holds for jobs that name none."""
         ...
 
     def stop(self) -> None:

@@ -71,6 +71,9 @@ class FakeExecutor:
         self.slots = slots
         self._pump()
 
+    def set_timeout(self, timeout_s):
+        self.timeout_s = timeout_s
+
     def set_lease(self, deadline_boot_s):
         self.lease_s = deadline_boot_s
 
@@ -119,7 +122,7 @@ class FakeHost:
     def start(self):
         return (JobSpec("work", "default", (), (), None, None, None, has_failed_hook=False),)
 
-    def executor(self, pool, slots):
+    def executor(self, pool, slots, timeout_s):
         self.executors[pool] = FakeExecutor(self, pool, slots)
         return self.executors[pool]
 

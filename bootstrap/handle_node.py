@@ -1,0 +1,72 @@
+"""The node process behind a handle (`callboard.handle`): settings on standard input, events on standard output."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from typing import Any
+
+import msgspec
+
+from callboard.actors.base import WORKER
+from callboard.core.errors import QueueError
+from callboard.core.messages import Adjust
+from callboard.handle import ask_status
+from callboard.logs import to_json
+from callboard.node import Node
+from callboard.settings import NodeSettings
+
+FOLLOWED = ("job.", "node.")
+"""What the parent is told: its callbacks speak of jobs."""
+
+
+def main() -> int:
+    """Run the node that the parent describes; its exit code."""
+    first = json.loads(sys.stdin.readline())
+    sys.path[:] = first["path"]
+    out = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # whoever prints here must not disturb the protocol
+    lock = threading.Lock()
+
+    def say(line: dict[str, Any]) -> None:
+        try:
+            with lock:
+                out.write(to_json(line) + "\n")
+        except (BrokenPipeError, ValueError):  # the parent is gone: the end of our input stops the node
+            return
+
+    try:
+        node = Node(msgspec.convert(first["settings"], NodeSettings))
+        if first["events"]:
+            node.log.follow(lambda line: say(line) if line["event"].startswith(FOLLOWED) else None)
+        node.start()
+    except QueueError as error:
+        say({"failed": error.message, "kind": type(error).__name__})
+        return error.exit_code
+    say({"ready": True})
+    threading.Thread(target=_listen, args=(node, say), name="callboard-parent", daemon=True).start()
+    code = None
+    while code is None:
+        code = node.wait()
+    return code
+
+
+def _listen(node: Node, say: Any) -> None:
+    for text in sys.stdin:
+        line = json.loads(text)
+        if "stop" in line:
+            node.stop(float(line["stop"]), "its program asked")
+        elif "status" in line:
+            try:
+                say({"answer": line["status"], "status": msgspec.to_builtins(ask_status(node))})
+            except QueueError:
+                continue  # the parent's wait runs out and says so
+        else:
+            node.parts.directory.tell_all(WORKER, Adjust(line.get("slots"), line.get("timeout_s")))
+    node.stop(reason="its program ended")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
