@@ -39,7 +39,7 @@ def drop_anchor(boot_id: str, boot_s: float, wall_s: float) -> Anchor:
 
 def holds(anchor: Anchor, boot_id: str, boot_s: float) -> bool:
     """Whether the anchor is of this boot. Where no boot id is known, time since boot that went back gives it away."""
-    return anchor.boot_id == boot_id and boot_s >= anchor.boot_s
+    return anchor.boot_id == boot_id and (boot_id != "" or boot_s >= anchor.boot_s - SMALL_S)
 
 
 def now_s(anchor: Anchor, boot_id: str, boot_s: float, wall_s: float) -> float:

@@ -1,0 +1,113 @@
+"""Carrying out what the lifecycle says that an event makes of a row; the counters follow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from callboard.core.errors import StoreError
+from callboard.core.lifecycle import FINISHED, HELD, Due, ErrorFate, Event, charged, landing, transition
+from callboard.core.rank import rank
+from callboard.core.records import JobState, OutcomeKind, Step, Token
+
+from .statements import load
+
+if TYPE_CHECKING:
+    from .tx import Tx
+
+SQL: Final = load("changes.sql")
+
+
+class Row(NamedTuple):
+    """What decides about a job, without its body."""
+
+    n: int
+    id: str
+    queue: str
+    state: int
+    step: int
+    attempts: int
+    losses: int
+    epoch: int | None
+    seq: int | None
+    session: int | None
+    outcome: int | None
+    cancel: int
+    has_failed_hook: int
+    priority: int
+    due_ms: int
+    rank: int
+
+    @property
+    def token(self) -> Token | None:
+        """The last token."""
+        return None if self.epoch is None or self.seq is None else Token(self.epoch, self.seq)
+
+
+class Changes:
+    """Rows that change in one transaction, written in batches by `flush`."""
+
+    def __init__(self, tx: Tx) -> None:
+        """Nothing has changed yet."""
+        self._tx = tx
+        self._completed: list[tuple[int, int]] = []
+        self._changed: list[tuple[object, ...]] = []
+        self._forgotten: list[tuple[int, int]] = []
+        self._ready: set[str] = set()
+        self._freed = False
+
+    def apply(
+        self, row: Row, event: Event, *, delay_s: float = 0.0, error: bytes | None = None,
+        outcome: OutcomeKind | None = None,
+    ) -> JobState:
+        """Apply one event; the job's new state.
+
+        Raises:
+            StoreError: Raised when the event can't happen to a job in that state.
+        """
+        state, step = JobState(row.state), Step(row.step)
+        then = transition(state, step, event)
+        if then is None:
+            raise StoreError(f"{event.value} can't happen to a job that is {state.name}", job=row.id)
+        now_ms = self._tx.now_ms
+        to = landing(then.to, delay_s)
+        self._leave(row, state, to)
+        if event is Event.COMPLETE and to is JobState.COMPLETED:
+            self._completed.append((now_ms, row.n))
+            return to
+        if to is JobState.FORGOTTEN:
+            self._forgotten.append((now_ms, row.n))
+            return to
+        attempts, losses = charged(then.charge, row.attempts, row.losses)
+        due_ms, place = row.due_ms, row.rank
+        if then.due is not Due.KEPT:
+            due_ms = now_ms + (round(delay_s * 1000) if then.due is Due.LATER else 0)
+            place = rank(row.priority, due_ms, self._tx.aging_s(row.queue))
+        self._changed.append((
+            to, step if then.step is None else then.step, attempts, losses, due_ms, place,
+            now_ms if to in FINISHED else None, outcome, then.error is ErrorFate.KEPT,
+            error if then.error is ErrorFate.SET else None, row.n,
+        ))
+        return to
+
+    def flush(self) -> None:
+        """Write the rows; ring the leader where it matters."""
+        tx = self._tx
+        if self._completed:
+            tx.executemany(SQL["complete"], self._completed)
+        if self._changed:
+            tx.executemany(SQL["change"], self._changed)
+        if self._forgotten:
+            tx.executemany(SQL["forget"], self._forgotten)
+        tx.settle()
+        if self._ready:
+            tx.became_ready(self._ready)
+        if self._freed:
+            tx.freed()
+
+    def _leave(self, row: Row, state: JobState, to: JobState) -> None:
+        self._tx.moved(row.queue, state, to)
+        if state in HELD and row.session is not None:
+            self._tx.hold(row.session, row.queue, -1)
+            self._freed = True
+        if to is JobState.READY:
+            self._ready.add(row.queue)

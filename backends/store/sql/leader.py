@@ -1,0 +1,101 @@
+"""The leader's acts, but for handing out jobs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from callboard.core.errorrecord import encode_error
+from callboard.core.errors import TermRefused
+from callboard.core.records import (
+    Epoch,
+    ErrorRecord,
+    IsolatedJob,
+    NodeInfo,
+    PoolReport,
+    PoolView,
+    Promoted,
+    Released,
+    SessionId,
+    SessionView,
+    Survey,
+)
+
+from .release import release
+from .statements import load
+from .taken import unpack_queues
+from .tx import DELAYED, READY, Part, StoreRow, Tx
+
+if TYPE_CHECKING:
+    from callboard.core.records import TermClaim
+
+_SQL: Final = load("leader.sql", "store.sql")
+
+
+class LeaderPart(Part):
+    """`callboard.core.ports.LeaderStore`, most of it."""
+
+    def begin_term(self, claim: TermClaim) -> Epoch:
+        """See the port. Synced to the disk before this returns, for an epoch must never go back."""
+        with self._act(durable=True) as tx:
+            number = _next_epoch(tx.row, claim)
+            tx.execute(_SQL["set_fence"], (number, claim.owner, claim.cluster_id, claim.backend, claim.number))
+            return Epoch(number, claim.owner)
+
+    def survey(self, epoch: Epoch, ready_limit: int) -> Survey:
+        """See the port."""
+        with self._look() as tx:
+            tx.fenced(epoch)
+            ready = {queue: k for queue, k in tx.execute(_SQL["ready"], (ready_limit,)) if k}
+            isolated = tuple(IsolatedJob(*row) for row in tx.execute(_SQL["isolated"]))
+            return Survey(session_views(tx), ready, isolated)
+
+    def promote_due(self, epoch: Epoch, limit: int) -> Promoted:
+        """See the port."""
+        with self._fenced(epoch) as tx:
+            due = tx.execute(_SQL["due"], (tx.now_ms, limit)).fetchall()
+            tx.executemany(_SQL["promote"], [(n,) for n, _ in due])
+            for _, queue in due:
+                tx.count(queue, DELAYED, -1)
+                tx.count(queue, READY, 1)
+            tx.became_ready({queue for _, queue in due})
+            (next_ms,) = tx.execute(_SQL["next_due"]).fetchone()
+            return Promoted(len(due), None if next_ms is None else max(0.0, (next_ms - tx.now_ms) / 1000))
+
+    def end_session(self, epoch: Epoch, session: SessionId, reason: str) -> Released:
+        """See the port."""
+        lost = encode_error(ErrorRecord("NodeLost", f"its node was lost while it ran: {reason}"))
+        with self._fenced(epoch) as tx:
+            return release(tx, session, reason, lost)
+
+
+def _next_epoch(row: StoreRow, claim: TermClaim) -> int:
+    """The epoch that the claim gets."""
+    if not row.epoch:
+        return 1
+    if claim.cluster_id != row.cluster_id or claim.backend != row.backend:
+        raise TermRefused(f"the store belongs to cluster {row.cluster_id!r} of backend {row.backend!r}, not to "
+                          f"{claim.cluster_id!r} of {claim.backend!r}; `callboard cluster adopt` hands it over")
+    if claim.number < row.term_number or (claim.number == row.term_number and claim.owner != row.owner):
+        raise TermRefused(f"term {claim.number} of {claim.owner} is not newer than the store's term {row.term_number} "
+                          f"of {row.owner}")
+    return row.epoch if claim.number == row.term_number else row.epoch + 1
+
+
+def session_views(tx: Tx) -> tuple[SessionView, ...]:
+    """Live sessions, and what they hold. Rows of a queue that no pool of the session serves any more count nowhere."""
+    reports: dict[int, list[PoolReport]] = {}
+    for session, pool, queues, slots, capacity in tx.execute(_SQL["pools"]):
+        reports.setdefault(session, []).append(PoolReport(pool, unpack_queues(queues), slots, capacity))
+    held: dict[int, dict[str, int]] = {}
+    for session, queue, rows in tx.execute(_SQL["held"]):
+        held.setdefault(session, {})[queue] = rows
+    views: list[SessionView] = []
+    for session, *info, counter, ttl_s, draining, isolating in tx.execute(_SQL["sessions"]):
+        mine = held.get(session, {})
+        pools: list[PoolView] = []
+        for report in reports.get(session, []):
+            by_queue = {share.queue: mine[share.queue] for share in report.queues if share.queue in mine}
+            pools.append(PoolView(report, sum(by_queue.values()), by_queue))
+        views.append(SessionView(SessionId(session), NodeInfo(*info), counter, ttl_s, tuple(pools), bool(draining),
+                                 bool(isolating)))
+    return tuple(views)

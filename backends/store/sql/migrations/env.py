@@ -1,0 +1,13 @@
+"""Alembic's entry: run on the connection that the store hands over, inside the transaction that it began."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from callboard.backends.store.sql.schema import VERSION_TABLE
+
+context.configure(
+    connection=context.config.attributes["connection"], version_table=VERSION_TABLE, transactional_ddl=True
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,176 @@
+"""A node's acts: its session, taking and finishing."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from callboard.core.errorrecord import encode_error
+from callboard.core.errors import Conflict
+from callboard.core.lifecycle import Event, event_of, transition
+from callboard.core.records import (
+    BeatReply,
+    CancelRequest,
+    Desired,
+    ErrorRecord,
+    FinishReceipt,
+    Held,
+    JobState,
+    OutcomeKind,
+    PoolReport,
+    Released,
+    SessionId,
+    Step,
+    TakenJob,
+    Token,
+)
+
+from .changes import SQL as CHANGES
+from .changes import Changes, Row
+from .release import release
+from .statements import load
+from .taken import pack_queues, taken, unpack_queues
+from .tx import ASSIGNED, RUNNING, Part, Tx
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from callboard.core.records import NodeInfo, Outcome
+
+_SQL: Final = load("node.sql")
+_LOST: Final = encode_error(ErrorRecord("NodeLost", "the process that ran the job vanished, once too often"))
+_CLOSED: Final = encode_error(ErrorRecord("NodeLost", "its node stopped before the job was done"))
+
+
+class NodePart(Part):
+    """`callboard.core.ports.NodeStore`."""
+
+    def open_session(self, info: NodeInfo, ttl_s: float, pools: Sequence[PoolReport]) -> SessionId:
+        """See the port."""
+        about = (info.host, info.pid, info.version, info.socket, info.started_ms)
+        with self._act() as tx:
+            found = tx.execute(_SQL["live_of_node"], (info.node,)).fetchone()
+            if found is None:
+                row = (info.node, info.boot_id, *about, ttl_s, tx.now_ms)
+                session = SessionId(tx.execute(_SQL["open_session"], row).lastrowid or 0)
+            elif found[1] == info.boot_id:
+                session = SessionId(found[0])
+                tx.execute(_SQL["reopen_session"], (*about, ttl_s, session))
+            else:
+                raise Conflict(f"a node named {info.node} is alive already (session {found[0]}); give this one another "
+                               "name, or wait until the leader has ended that session")
+            _replace_pools(tx, session, pools)
+            return session
+
+    def beat(self, session: SessionId, pools: Sequence[PoolReport]) -> BeatReply:
+        """See the port."""
+        with self._act() as tx:
+            found = tx.execute(_SQL["beat"], (session,)).fetchall()
+            if not found:
+                tx.live_session(session)  # raises
+            node = found[0][0]
+            _replace_pools(tx, session, pools)
+            served = {share.queue for pool in pools for share in pool.queues}
+            return BeatReply(
+                tuple(Desired(*row) for row in tx.execute(_SQL["desired_of"], (node,)) if row[0] in served),
+                tx.execute(_SQL["draining"], (node,)).fetchone() is not None,
+                tuple(CancelRequest(job_id, Token(epoch, seq))
+                      for job_id, epoch, seq in tx.execute(_SQL["cancels"], (session,))),
+                tx.execute(_SQL["waiting_rows"], (session,)).fetchone()[0],
+            )
+
+    def report(self, session: SessionId, pools: Sequence[PoolReport]) -> None:
+        """See the port."""
+        with self._act() as tx:
+            tx.live_session(session)
+            _replace_pools(tx, session, pools)
+
+    def close_session(self, session: SessionId) -> Released:
+        """See the port."""
+        with self._act() as tx:
+            return release(tx, session, "closed by its node", _CLOSED)
+
+    def take(
+        self, session: SessionId, queues: Sequence[str], holding: Sequence[Held] | None = None
+    ) -> tuple[TakenJob, ...]:
+        """See the port. A power loss may undo it: the row is released with its session then."""
+        with self._act() as tx:
+            tx.live_session(session)
+            mine = json.dumps(list(queues))
+            rows = tx.execute(_SQL["assigned_jobs"], (session, mine)).fetchall()
+            found = _missing(tx, session, frozenset(queues), holding) if holding is not None else []
+            tx.executemany(_SQL["take"], [(row[0],) for row in rows])
+            for queue, k in Counter(row[3] for row in rows).items():
+                tx.count(queue, ASSIGNED, -k)
+                tx.count(queue, RUNNING, k)
+            return tuple(taken(row[:14], Token(row[14], row[15])) for row in found + rows)
+
+    def finish(self, session: SessionId, outcomes: Sequence[Outcome]) -> FinishReceipt:  # noqa: ARG002 - tokens fence it
+        """See the port. A power loss may undo it: the job merely runs again."""
+        with self._act() as tx:
+            refs = json.dumps([outcome.held.ref for outcome in outcomes])
+            rows = {found[0]: Row(*found) for found in tx.execute(CHANGES["rows_by_n"], (refs,))}
+            changes = Changes(tx)
+            stale: list[Held] = []
+            quarantined: list[str] = []
+            for outcome in outcomes:
+                row = rows.get(outcome.held.ref)
+                event = None if row is None else _event(row, outcome)
+                if row is None or (event is None and not _was_applied(row, outcome)):
+                    stale.append(outcome.held)
+                elif event is not None:
+                    error = outcome.error
+                    if event is Event.QUARANTINE:
+                        quarantined.append(row.id)
+                        error = error or _LOST
+                    to = changes.apply(row, event, delay_s=outcome.delay_s, error=error, outcome=outcome.kind)
+                    rows[row.n] = row._replace(state=int(to), outcome=int(outcome.kind))
+            changes.flush()
+            return FinishReceipt(len(outcomes) - len(stale), tuple(stale), tuple(quarantined))
+
+
+_HELD: Final = (int(JobState.ASSIGNED), int(JobState.RUNNING))
+
+
+def _event(row: Row, outcome: Outcome) -> Event | None:
+    """What the outcome does to the row; None: its token or state does not fit."""
+    token = outcome.held.token
+    if row.seq != token.seq or row.epoch != token.epoch or row.id != outcome.held.id or row.state not in _HELD:
+        return None
+    step = Step(row.step)
+    event = event_of(outcome.kind, step, row.losses, has_hook=bool(row.has_failed_hook), cancel_asked=bool(row.cancel))
+    if row.state == JobState.ASSIGNED and outcome.kind is not OutcomeKind.HANDED_BACK:
+        return None
+    return event if transition(JobState(row.state), step, event) is not None else None
+
+
+def _was_applied(row: Row, outcome: Outcome) -> bool:
+    """The same finish came before, and its reply was lost."""
+    return row.token == outcome.held.token and row.outcome == outcome.kind and row.id == outcome.held.id
+
+
+def _missing(tx: Tx, session: int, queues: frozenset[str], holding: Sequence[Held]) -> list[tuple[int, ...]]:
+    """Rows that the session runs by the store, and the node does not know of."""
+    known = {held.token for held in holding}
+    return [
+        tx.execute(_SQL["running_job"], (n,)).fetchone()
+        for n, queue, epoch, seq in tx.execute(_SQL["running_tokens"], (session,)).fetchall()
+        if queue in queues and (epoch, seq) not in known
+    ]
+
+
+def _replace_pools(tx: Tx, session: SessionId, pools: Sequence[PoolReport]) -> None:
+    """Write the pools where they changed; a raised capacity rings the leader."""
+    found = tx.execute(_SQL["pools_of"], (session,)).fetchall()
+    before = [PoolReport(pool, unpack_queues(queues), slots, capacity) for pool, queues, slots, capacity in found]
+    if before == [PoolReport(pool.name, tuple(pool.queues), pool.slots, pool.capacity) for pool in pools]:
+        return
+    tx.execute(_SQL["drop_pools"], (session,))
+    for position, pool in enumerate(pools):
+        tx.execute(_SQL["put_pool"], (session, pool.name, position, pack_queues(pool), pool.slots, pool.capacity))
+        for share in pool.queues:
+            tx.execute(_SQL["know_queue"], (share.queue,))
+    capacity = {pool.name: pool.capacity for pool in before}
+    if any(pool.capacity > capacity.get(pool.name, 0) for pool in pools):
+        tx.ring_leader()

@@ -1,0 +1,61 @@
+-- name: end_session
+UPDATE callboard_sessions SET ended_ms = ?, ended_reason = ? WHERE session = ? AND ended_ms IS NULL
+
+-- name: drop_pools
+DELETE FROM callboard_pools WHERE session = ?
+
+-- name: drop_held
+DELETE FROM callboard_held WHERE session = ?
+
+-- name: live_of_node
+SELECT session, boot_id FROM callboard_sessions WHERE node = ? AND ended_ms IS NULL
+
+-- name: open_session
+INSERT INTO callboard_sessions (node, boot_id, host, pid, version, socket, started_ms, counter, ttl_s, opened_ms)
+VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?)
+
+-- name: reopen_session
+UPDATE callboard_sessions
+SET host = ?, pid = ?, version = ?, socket = ?, started_ms = ?, ttl_s = ?, counter = counter + 1 WHERE session = ?
+
+-- name: beat
+UPDATE callboard_sessions SET counter = counter + 1 WHERE session = ? AND ended_ms IS NULL RETURNING node
+
+-- name: pools_of
+SELECT pool, queues, slots, capacity FROM callboard_pools WHERE session = ? ORDER BY position
+
+-- name: put_pool
+INSERT INTO callboard_pools (session, pool, position, queues, slots, capacity) VALUES (?, ?, ?, ?, ?, ?)
+
+-- name: know_queue
+INSERT INTO callboard_queues (queue) VALUES (?) ON CONFLICT DO NOTHING
+
+-- name: desired_of
+SELECT queue, node, slots FROM callboard_desired WHERE node IN (?, '*') ORDER BY queue, node
+
+-- name: draining
+SELECT 1 FROM callboard_draining WHERE node = ?
+
+-- name: cancels
+SELECT id, epoch, seq FROM callboard_jobs INDEXED BY callboard_jobs_cancel
+WHERE session = ? AND state = 3 AND cancel = 1
+
+-- name: waiting_rows
+SELECT count(*) FROM callboard_jobs INDEXED BY callboard_jobs_assigned WHERE session = ? AND state = 2
+
+-- name: assigned_jobs
+SELECT n, id, name, queue, body, attempts, losses, step, max_attempts, timeout_s, backoff, error, has_failed_hook,
+    pushed_ms, epoch, seq
+FROM callboard_jobs INDEXED BY callboard_jobs_assigned
+WHERE session = ? AND state = 2 AND queue IN (SELECT value FROM json_each(?)) ORDER BY epoch, seq
+
+-- name: running_tokens
+SELECT n, queue, epoch, seq FROM callboard_jobs INDEXED BY callboard_jobs_running WHERE session = ? AND state = 3
+
+-- name: running_job
+SELECT n, id, name, queue, body, attempts, losses, step, max_attempts, timeout_s, backoff, error, has_failed_hook,
+    pushed_ms, epoch, seq
+FROM callboard_jobs WHERE n = ?
+
+-- name: take
+UPDATE callboard_jobs SET state = 3 WHERE n = ?

@@ -1,0 +1,135 @@
+"""What operators order."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from callboard.core.errors import Conflict, NotFound
+from callboard.core.lifecycle import LIVE, Event
+from callboard.core.records import CancelResult, JobState
+
+from .changes import SQL as CHANGES
+from .changes import Changes, Row
+from .statements import load
+from .tx import Part, Tx
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from callboard.core.records import Desired, Token
+
+_SQL: Final = load("operator.sql")
+BATCH_ROWS: Final = 2_000
+"""Rows of one transaction where an order concerns any number: others get their turn in between."""
+_PURGED: Final = ("purge_ready", "purge_isolated", "purge_delayed", "purge_assigned")
+
+
+class OperatorPart(Part):
+    """`callboard.core.ports.OperatorStore`, the orders."""
+
+    def retry_failed(self, job_id: str, token: Token | None) -> None:
+        """See the port."""
+        with self._act() as tx:
+            row = _row(tx, job_id)
+            if row is None or row.state != JobState.FAILED:
+                raise NotFound(f"no failed job {job_id!r}", job=job_id)
+            if token is not None and row.token != token:
+                raise Conflict(f"job {job_id} has run again since (its token is {row.token}); look at it again",
+                               job=job_id)
+            holder = tx.execute(_SQL["unique_holder"], (row.n,)).fetchone()
+            if holder is not None:
+                raise Conflict(f"job {holder[0]} holds the unique key now; cancel it first, or forget this one",
+                               job=job_id)
+            changes = Changes(tx)
+            changes.apply(row, Event.OPERATOR_RETRY)
+            changes.flush()
+
+    def forget_failed(self, job_ids: Sequence[str] | None, queue: str | None = None) -> int:
+        """See the port. In transactions of 2,000 jobs each."""
+        if job_ids is None:
+            return self._in_batches(("failed_rows",), queue, Event.FORGET)
+        gone = 0
+        unique_ids = list(dict.fromkeys(job_ids))
+        for start in range(0, len(unique_ids), BATCH_ROWS):
+            with self._act() as tx:
+                changes = Changes(tx)
+                for job_id in unique_ids[start : start + BATCH_ROWS]:
+                    row = _row(tx, job_id)
+                    if row is not None and row.state == JobState.FAILED and queue in {None, row.queue}:
+                        changes.apply(row, Event.FORGET)
+                        gone += 1
+                changes.flush()
+        return gone
+
+    def cancel(self, job_id: str) -> CancelResult:
+        """See the port."""
+        with self._act() as tx:
+            row = _row(tx, job_id)
+            if row is None or row.state == JobState.FORGOTTEN:
+                raise NotFound(f"no job {job_id!r}", job=job_id)
+            if JobState(row.state) not in LIVE:
+                return CancelResult.TOO_LATE
+            if row.state == JobState.RUNNING:
+                tx.execute(_SQL["ask_cancel"], (row.n,))
+                tx.rings.update(("nodes", f"session-{row.session}"))
+                return CancelResult.REQUESTED
+            changes = Changes(tx)
+            changes.apply(row, Event.CANCEL)
+            changes.flush()
+            return CancelResult.CANCELLED
+
+    def purge(self, queue: str) -> int:
+        """See the port. In transactions of 2,000 jobs each; what is pushed meanwhile stays."""
+        return self._in_batches(_PURGED, queue, Event.PURGE)
+
+    def set_paused(self, queue: str, *, paused: bool) -> None:
+        """See the port."""
+        with self._act() as tx:
+            tx.execute(_SQL["set_paused"], (queue, int(paused)))
+            if paused:
+                changes = Changes(tx)
+                for row in _rows(tx, [n for (n,) in tx.execute(_SQL["assigned_of_queue"], (queue,))]):
+                    changes.apply(row, Event.WITHDRAW)
+                changes.flush()
+            tx.freed()
+            tx.rings.add("nodes")
+
+    def set_desired(self, desired: Desired) -> None:
+        """See the port."""
+        with self._act() as tx:
+            tx.execute(_SQL["put_desired"], desired)
+            tx.rings.add("nodes")
+
+    def set_draining(self, node: str, *, draining: bool) -> None:
+        """See the port."""
+        with self._act() as tx:
+            tx.execute(_SQL["drain" if draining else "undrain"], (node,))
+            tx.freed()
+            tx.rings.add("nodes")
+
+    def _in_batches(self, selects: Sequence[str], queue: str | None, event: Event) -> int:
+        with self._look() as tx:
+            last = tx.execute(_SQL["last_n"]).fetchone()[0] or 0
+        gone = 0
+        for select in selects:
+            more = True
+            while more:
+                with self._act() as tx:
+                    found = [n for (n,) in tx.execute(_SQL[select], (queue, last, BATCH_ROWS))]
+                    changes = Changes(tx)
+                    for row in _rows(tx, found):
+                        changes.apply(row, event)
+                    changes.flush()
+                gone += len(found)
+                more = len(found) == BATCH_ROWS
+        return gone
+
+
+def _row(tx: Tx, job_id: str) -> Row | None:
+    found = tx.execute(CHANGES["row_by_id"], (job_id,)).fetchone()
+    return None if found is None else Row(*found)
+
+
+def _rows(tx: Tx, found: list[int]) -> list[Row]:
+    return [Row(*row) for row in tx.execute(CHANGES["rows_by_n"], (json.dumps(found),)).fetchall()]

@@ -1,0 +1,120 @@
+-- name: counts
+SELECT queue, delayed, ready, assigned, running, failed, completed, cancelled, paused
+FROM callboard_queues ORDER BY queue
+
+-- name: counts_of
+SELECT queue, delayed, ready, assigned, running, failed, completed, cancelled, paused
+FROM callboard_queues WHERE queue = ?
+
+-- name: record
+SELECT j.id, j.name, j.queue, j.state, j.priority, j.attempts, j.losses, j.max_attempts, j.pushed_ms, j.due_ms,
+    j.finished_ms, j.epoch, j.seq, s.node, j.body, j.error, j.unique_key
+FROM callboard_jobs j LEFT JOIN callboard_sessions s ON s.session = j.session
+WHERE j.id = ? AND j.state < 7
+
+-- name: n_of
+SELECT n FROM callboard_jobs WHERE id = ?
+
+-- name: page
+SELECT j.id, j.name, j.queue, j.state, j.priority, j.attempts, j.losses, j.max_attempts, j.pushed_ms, j.due_ms,
+    j.finished_ms, j.epoch, j.seq, s.node, j.body, j.error, j.unique_key
+FROM callboard_jobs j LEFT JOIN callboard_sessions s ON s.session = j.session
+WHERE j.n IN (SELECT value FROM json_each(?)) ORDER BY j.n DESC
+
+-- name: scan_page
+SELECT n FROM callboard_jobs NOT INDEXED
+WHERE state = ?1 AND (?2 IS NULL OR queue = ?2) AND n < ?3 ORDER BY n DESC LIMIT ?4
+
+-- name: page_delayed
+SELECT n FROM callboard_jobs INDEXED BY callboard_jobs_delayed
+WHERE state = 0 AND (?2 IS NULL OR queue = ?2) AND n < ?3 ORDER BY n DESC LIMIT ?4
+
+-- name: page_ready
+SELECT n FROM (
+    SELECT n FROM callboard_jobs INDEXED BY callboard_jobs_ready
+    WHERE state = 1 AND losses < 2 AND (?2 IS NULL OR queue = ?2) AND n < ?3
+    UNION ALL
+    SELECT n FROM callboard_jobs INDEXED BY callboard_jobs_isolated
+    WHERE state = 1 AND losses >= 2 AND (?2 IS NULL OR queue = ?2) AND n < ?3)
+ORDER BY n DESC LIMIT ?4
+
+-- name: page_assigned
+SELECT n FROM callboard_jobs INDEXED BY callboard_jobs_assigned
+WHERE state = 2 AND (?2 IS NULL OR queue = ?2) AND n < ?3 ORDER BY n DESC LIMIT ?4
+
+-- name: page_running
+SELECT n FROM callboard_jobs INDEXED BY callboard_jobs_running
+WHERE state = 3 AND (?2 IS NULL OR queue = ?2) AND n < ?3 ORDER BY n DESC LIMIT ?4
+
+-- name: page_failed
+SELECT n FROM callboard_jobs INDEXED BY callboard_jobs_failed
+WHERE state = 5 AND (?2 IS NULL OR queue = ?2) AND n < ?3 ORDER BY n DESC LIMIT ?4
+
+-- name: set_paused
+INSERT INTO callboard_queues (queue, paused) VALUES (?1, ?2) ON CONFLICT (queue) DO UPDATE SET paused = ?2
+
+-- name: assigned_of_queue
+SELECT n FROM callboard_jobs INDEXED BY callboard_jobs_assigned WHERE state = 2 AND queue = ?
+
+-- name: ask_cancel
+UPDATE callboard_jobs SET cancel = 1 WHERE n = ?
+
+-- name: last_n
+SELECT max(n) FROM callboard_jobs
+
+-- name: purge_ready
+SELECT n FROM callboard_jobs INDEXED BY callboard_jobs_ready
+WHERE queue = ?1 AND state = 1 AND losses < 2 AND n <= ?2 LIMIT ?3
+
+-- name: purge_isolated
+SELECT n FROM callboard_jobs INDEXED BY callboard_jobs_isolated
+WHERE queue = ?1 AND state = 1 AND losses >= 2 AND n <= ?2 LIMIT ?3
+
+-- name: purge_delayed
+SELECT n FROM callboard_jobs INDEXED BY callboard_jobs_delayed WHERE queue = ?1 AND state = 0 AND n <= ?2 LIMIT ?3
+
+-- name: purge_assigned
+SELECT n FROM callboard_jobs INDEXED BY callboard_jobs_assigned WHERE queue = ?1 AND state = 2 AND n <= ?2 LIMIT ?3
+
+-- name: failed_rows
+SELECT n FROM callboard_jobs INDEXED BY callboard_jobs_failed
+WHERE state = 5 AND (?1 IS NULL OR queue = ?1) AND n <= ?2 LIMIT ?3
+
+-- name: put_desired
+INSERT INTO callboard_desired (queue, node, slots) VALUES (?1, ?2, ?3) ON CONFLICT (queue, node) DO UPDATE SET slots = ?3
+
+-- name: drain
+INSERT INTO callboard_draining (node) VALUES (?) ON CONFLICT DO NOTHING
+
+-- name: undrain
+DELETE FROM callboard_draining WHERE node = ?
+
+-- name: schedules
+SELECT name, cron, timezone, missed, window_s, job, last_tick_ms, version FROM callboard_schedules ORDER BY name
+
+-- name: schedule
+SELECT name, cron, timezone, missed, window_s, job, last_tick_ms, version FROM callboard_schedules WHERE name = ?
+
+-- name: put_schedule
+INSERT INTO callboard_schedules (name, cron, timezone, missed, window_s, job, last_tick_ms, version)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+ON CONFLICT (name) DO UPDATE
+SET cron = ?2, timezone = ?3, missed = ?4, window_s = ?5, job = ?6, last_tick_ms = ?7, version = ?8
+
+-- name: remove_schedule
+DELETE FROM callboard_schedules WHERE name = ?
+
+-- name: move_tick
+UPDATE callboard_schedules SET last_tick_ms = ? WHERE name = ? AND last_tick_ms = ?
+
+-- name: page_finished
+SELECT n FROM callboard_jobs INDEXED BY callboard_jobs_finished
+WHERE state IN (4, 6) AND state = ?1 AND (?2 IS NULL OR queue = ?2) AND n < ?3 ORDER BY n DESC LIMIT ?4
+
+-- name: in_state
+SELECT coalesce(sum(delayed), 0), coalesce(sum(ready), 0), coalesce(sum(assigned), 0), coalesce(sum(running), 0),
+    coalesce(sum(finished), 0), coalesce(sum(failed), 0) FROM callboard_queues
+
+-- name: unique_holder
+SELECT o.id FROM callboard_jobs j JOIN callboard_jobs o ON o.unique_key = j.unique_key AND o.state < 4
+WHERE j.n = ? AND j.unique_key IS NOT NULL

@@ -1,0 +1,20 @@
+-- name: live_jobs
+SELECT delayed + ready + assigned + running FROM callboard_queues WHERE queue = ?
+
+-- name: insert
+INSERT INTO callboard_jobs (id, queue, state, has_failed_hook, priority, rank, due_ms, pushed_ms, name, max_attempts,
+    timeout_s, backoff, unique_key, body)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING
+
+-- name: last_n
+SELECT max(n) FROM callboard_jobs
+
+-- name: inserted_since
+SELECT queue, state, count(*) FROM callboard_jobs WHERE n > ? GROUP BY queue, state
+
+-- name: known_id
+SELECT 1 FROM callboard_jobs WHERE id = ?
+
+-- name: unique_holder
+SELECT id FROM callboard_jobs WHERE unique_key = ? AND state < 4

@@ -1,0 +1,101 @@
+"""What operators read."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from callboard.core.errors import InvalidArgument, NotFound
+from callboard.core.records import FenceView, JobRecord, JobState, QueueCounts, Token
+
+from .leader import session_views
+from .statements import load
+from .tx import Part, Tx
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from callboard.core.records import SessionView
+
+_SQL: Final = load("operator.sql")
+PAGE_MAX: Final = 1_000
+"""Limit of jobs in one page."""
+_SORTED_MAX: Final = 100_000  # so many rows of a state are sorted by an index; of more, the newest are soon found
+_N_MAX: Final = (1 << 63) - 1
+_PAGES: Final = {
+    JobState.DELAYED: (0, "page_delayed"),
+    JobState.READY: (1, "page_ready"),
+    JobState.ASSIGNED: (2, "page_assigned"),
+    JobState.RUNNING: (3, "page_running"),
+    JobState.COMPLETED: (4, "page_finished"),
+    JobState.CANCELLED: (4, "page_finished"),
+    JobState.FAILED: (5, "page_failed"),
+}
+
+
+class ReadPart(Part):
+    """`callboard.core.ports.OperatorStore`, the reads."""
+
+    def counts(self, queues: Sequence[str] | None = None) -> tuple[QueueCounts, ...]:
+        """See the port. From counters that every act keeps, so it costs the same whatever the store holds."""
+        with self._look() as tx:
+            if queues is None:
+                return tuple(_counts(row) for row in tx.execute(_SQL["counts"]))
+            found = [(queue, tx.execute(_SQL["counts_of"], (queue,)).fetchone()) for queue in queues]
+            return tuple(_counts(row or (queue, *[0] * 8)) for queue, row in found)
+
+    def fence(self) -> FenceView:
+        """See the port."""
+        with self._look() as tx:
+            row = tx.row
+            return FenceView(row.epoch, row.owner, row.cluster_id, row.backend, row.term_number)
+
+    def sessions(self) -> tuple[SessionView, ...]:
+        """See the port."""
+        with self._look() as tx:
+            return session_views(tx)
+
+    def job(self, job_id: str) -> JobRecord | None:
+        """See the port."""
+        with self._look() as tx:
+            row = tx.execute(_SQL["record"], (job_id,)).fetchone()
+            return None if row is None else _record(row)
+
+    def jobs(
+        self, state: JobState, queue: str | None, limit: int, before_id: str | None = None
+    ) -> tuple[JobRecord, ...]:
+        """See the port."""
+        if not 1 <= limit <= PAGE_MAX:
+            raise InvalidArgument(f"limit must be 1 to {PAGE_MAX:,}, not {limit!r}")
+        with self._look() as tx:
+            before = _N_MAX
+            if before_id is not None:
+                found = tx.execute(_SQL["n_of"], (before_id,)).fetchone()
+                if found is None:
+                    raise NotFound(f"no job {before_id!r} to page on from", job=before_id)
+                before = found[0]
+            if state is JobState.FORGOTTEN:
+                return ()
+            page = tx.execute(_SQL[_page(tx, state)], (int(state), queue, before, limit)).fetchall()
+            rows = tx.execute(_SQL["page"], (json.dumps([n for (n,) in page]),))
+            return tuple(_record(row) for row in rows)
+
+
+def _page(tx: Tx, state: JobState) -> str:
+    column, select = _PAGES[state]
+    return select if tx.execute(_SQL["in_state"]).fetchone()[column] <= _SORTED_MAX else "scan_page"
+
+
+def _counts(row: tuple[Any, ...]) -> QueueCounts:
+    queue, delayed, ready, assigned, running, failed, completed, cancelled, paused = row
+    return QueueCounts(queue, delayed, ready, assigned, running, failed, completed, cancelled, paused=bool(paused))
+
+
+def _record(row: tuple[Any, ...]) -> JobRecord:
+    (job_id, name, queue, state, priority, attempts, losses, max_attempts, pushed_ms, due_ms, finished_ms, epoch, seq,
+     node, body, error, unique) = row
+    return JobRecord(
+        id=job_id, name=name, queue=queue, state=JobState(state), priority=priority, attempts=attempts, losses=losses,
+        max_attempts=max_attempts, pushed_ms=pushed_ms, due_ms=due_ms, finished_ms=finished_ms,
+        token=None if epoch is None else Token(epoch, seq), node=node, body=body, error=error, unique=unique,
+    )

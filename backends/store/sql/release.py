@@ -1,0 +1,40 @@
+"""Ending a session and releasing its rows: one act, so that nothing is stranded in between."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from callboard.core.lifecycle import Event, release_event
+from callboard.core.records import JobState, Released
+
+from .changes import SQL as CHANGES
+from .changes import Changes, Row
+from .statements import load
+
+if TYPE_CHECKING:
+    from callboard.core.records import SessionId
+
+    from .tx import Tx
+
+_SQL: Final = load("node.sql")
+
+
+def release(tx: Tx, session: SessionId, reason: str, node_lost: bytes) -> Released:
+    """End the session; what it was assigned goes back, what it ran is a loss. Nothing, where it had ended."""
+    if not tx.execute(_SQL["end_session"], (tx.now_ms, reason[:255], session)).rowcount:
+        return Released(0, 0)
+    changes = Changes(tx)
+    handed_back = 0
+    quarantined: list[str] = []
+    rows = [Row(*found) for found in tx.execute(CHANGES["rows_held"], (session,))]
+    for row in rows:
+        state = JobState(row.state)
+        event = release_event(state, row.losses, cancel_asked=bool(row.cancel))
+        handed_back += state is JobState.ASSIGNED
+        if event is Event.QUARANTINE:
+            quarantined.append(row.id)
+        changes.apply(row, event, error=node_lost)
+    changes.flush()
+    tx.execute(_SQL["drop_pools"], (session,))
+    tx.execute(_SQL["drop_held"], (session,))
+    return Released(handed_back, len(rows) - handed_back, tuple(quarantined))

@@ -1,0 +1,106 @@
+"""Opening a file: create it, refuse what is not ours, bring an older schema up to date."""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from callboard.core.errors import InvalidArgument, SchemaTooNew, StoreError, StoreUnavailable
+
+from .sqlite_errors import is_busy, translate
+
+VERSION_TABLE: Final = "callboard_schema"
+SCHEMA_VERSION: Final = 1
+"""The newest revision in migrations/versions."""
+SQLITE_MIN: Final = (3, 37, 0)
+"""The first with STRICT tables."""
+
+_PAUSE_S: Final = 0.01
+
+
+def prepare(path: str, wait_s: float) -> None:
+    """Make the file a store of this version; another process may be doing the same.
+
+    Args:
+        path: the file; its directory must exist.
+        wait_s: how long to wait for another process at most.
+
+    Raises:
+        StoreUnavailable: Raised when the file can't be opened or written; the message says why.
+        SchemaTooNew: Raised when a newer callboard migrated it.
+        StoreError: Raised when it belongs to another application, or is no database.
+    """
+    if sqlite3.sqlite_version_info < SQLITE_MIN:
+        raise StoreUnavailable(f"SQLite {sqlite3.sqlite_version} is too old; callboard needs 3.37 or later")
+    if not path or path.startswith(":"):
+        raise InvalidArgument(f"{path!r} is no file; a store in memory is memory://")
+    deadline_s = time.monotonic() + wait_s
+    _create(path)
+    while True:
+        try:
+            with closing(_connect(path)) as connection:
+                if _version(connection, path) < SCHEMA_VERSION:
+                    _migrate(connection, path)
+                return
+        except sqlite3.Error as error:
+            if not is_busy(error) or time.monotonic() >= deadline_s:
+                raise translate(error, path) from error
+        time.sleep(random.uniform(_PAUSE_S / 2, _PAUSE_S))  # noqa: S311 - jitter, no secret
+
+
+def _create(path: str) -> None:
+    """Create an empty file that only its owner may read: jobs carry what users put into them."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except FileNotFoundError as error:
+        raise StoreUnavailable(f"job store {path}: the directory {Path(path).absolute().parent} does not exist; "
+                               "create it", cause=error) from error
+    except IsADirectoryError as error:
+        raise StoreUnavailable(f"job store {path}: is a directory; name a file in it", cause=error) from error
+    except OSError as error:
+        raise StoreUnavailable(f"job store {path}: can't be opened for writing: {error.strerror}",
+                               cause=error) from error
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    uri = Path(path).absolute().as_uri() + "?mode=rw"
+    return sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None)
+
+
+def _version(connection: sqlite3.Connection, path: str) -> int:
+    """0: an empty database."""
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    if not tables:
+        return 0
+    if VERSION_TABLE not in tables:
+        raise StoreError(f"job store {path}: the database belongs to another application (it has the table "
+                         f"{min(tables)!r}); give callboard a file of its own")
+    found = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchall()  # noqa: S608 - our own constant
+    if len(found) != 1 or not str(found[0][0]).isdecimal():
+        raise StoreError(f"job store {path}: its schema version can't be read; restore the file from a copy")
+    version = int(found[0][0])
+    if version > SCHEMA_VERSION:
+        raise SchemaTooNew(f"job store {path}: has schema version {version}, this callboard knows {SCHEMA_VERSION}; "
+                           "upgrade callboard on this machine")
+    return version
+
+
+def _migrate(connection: sqlite3.Connection, path: str) -> None:
+    """Run what is missing, in one transaction: who comes second waits, and finds it done."""
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if _version(connection, path) < SCHEMA_VERSION:
+            from .migrate import upgrade  # noqa: PLC0415 - SQLAlchemy and alembic cost 0.3 s, and are rarely needed
+
+            upgrade(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

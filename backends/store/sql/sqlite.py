@@ -1,0 +1,225 @@
+"""One SQLite file: connections, transactions, and our own short retry."""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import threading
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from callboard.core.errors import StoreReset, StoreUnavailable
+
+from .sqlite_errors import CommitUncertain, is_busy, primary_code, translate
+from .sqlite_locks import turn_of, watch_forks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_PAUSE_MIN_S: Final = 0.000_2
+_PAUSE_MAX_S: Final = 0.005
+_READERS_MAX: Final = 4
+_SETUP: Final = (
+    "PRAGMA synchronous = NORMAL",
+    "PRAGMA cache_size = -16384",
+    "PRAGMA journal_size_limit = 67108864",
+    "PRAGMA secure_delete = OFF",
+    "PRAGMA temp_store = MEMORY",
+    "PRAGMA trusted_schema = OFF",
+)
+
+
+class Database:
+    """Connections to one file: one that writes, guarded by the file's turn, and a few that read.
+
+    A write transaction is `BEGIN IMMEDIATE`, so it never has to upgrade a lock; SQLite's own busy timeout is off, for
+    it starves a waiter for seconds.
+    """
+
+    def __init__(self, path: str, busy_s: float, greet: Callable[[sqlite3.Connection], Any]) -> None:
+        """Open nothing yet.
+
+        Args:
+            path: the file, which exists.
+            busy_s: how long a transaction may wait for its turn.
+            greet: run as the first thing in each transaction; what it returns goes to the transaction.
+        """
+        self.path = path
+        self.turn = turn_of(os.path.realpath(path))
+        self._uri = Path(path).absolute().as_uri() + "?mode=rw"
+        self._busy_s = busy_s
+        self._greet = greet
+        self._writer: sqlite3.Connection | None = None
+        self._durable = False
+        self._readers: list[sqlite3.Connection] = []
+        self._reading = 0
+        self._readers_free = threading.Condition()
+        self._closed = False
+        self._identity = self._identify()
+        watch_forks(self)
+
+    @contextmanager
+    def write(self, *, durable: bool = False) -> Iterator[tuple[sqlite3.Connection, Any]]:
+        """A write transaction: committed at the end, rolled back on any exception.
+
+        Args:
+            durable: it survives a power loss when this returns; otherwise it survives the death of the process.
+        """
+        if not self.turn.lock.acquire(timeout=self._busy_s):
+            raise StoreUnavailable(f"job store {self.path}: this process has been writing for {self._busy_s:.0f} s")
+        try:
+            connection = self._writer or self._open_writer()
+            if durable is not self._durable:
+                connection.execute("PRAGMA synchronous = FULL" if durable else "PRAGMA synchronous = NORMAL")
+                self._durable = durable
+            greeting = self._begin(connection, "BEGIN IMMEDIATE")
+            try:
+                yield connection, greeting
+                self._commit(connection)
+            except BaseException as error:
+                self._abort(connection, error)
+                raise
+        finally:
+            self.turn.lock.release()
+
+    @contextmanager
+    def read(self) -> Iterator[tuple[sqlite3.Connection, Any]]:
+        """A read transaction: one snapshot, in nobody's way."""
+        connection = self._borrow()
+        sound = False
+        try:
+            greeting = self._begin(connection, "BEGIN")
+            try:
+                yield connection, greeting
+                sound = True
+            except sqlite3.Error as error:
+                raise translate(error, self.path) from error
+            finally:
+                if connection.in_transaction:
+                    connection.execute("COMMIT")
+        finally:
+            self._give_back(connection if sound else None, connection)
+
+    def close(self) -> None:
+        """Close every connection; harmless when repeated."""
+        self._closed = True
+        with self.turn.lock:
+            self._close_writer()
+        with self._readers_free:
+            while self._readers:
+                self._readers.pop().close()
+
+    def close_for_fork(self, timeout_s: float) -> bool:
+        """Close every connection, the turn being the caller's; False when a reader is still at work."""
+        self._close_writer()
+        with self._readers_free:
+            idle = self._readers_free.wait_for(lambda: self._reading == 0, timeout_s)
+            while self._readers:
+                self._readers.pop().close()
+        return idle
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._closed:
+            raise StoreUnavailable(f"job store {self.path}: it was closed")
+        if self.turn.unsafe:
+            raise StoreUnavailable(f"job store {self.path}: this process was forked while its parent was at work in "
+                                   "the store; start it by exec, or fork before the store is used")
+        self._check_identity()
+        try:
+            connection = sqlite3.connect(
+                self._uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256
+            )
+            for statement in _SETUP:
+                connection.execute(statement)
+        except sqlite3.Error as error:
+            raise translate(error, self.path) from error
+        return connection
+
+    def _open_writer(self) -> sqlite3.Connection:
+        self._writer = self._connect()
+        self._durable = False
+        return self._writer
+
+    def _close_writer(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _borrow(self) -> sqlite3.Connection:
+        with self._readers_free:
+            if not self._readers_free.wait_for(lambda: self._reading < _READERS_MAX, self._busy_s):
+                raise StoreUnavailable(f"job store {self.path}: {_READERS_MAX} reads have taken {self._busy_s:.0f} s")
+            self._reading += 1
+            if self._readers:
+                return self._readers.pop()
+        try:
+            return self._connect()
+        except BaseException:
+            with self._readers_free:
+                self._reading -= 1
+                self._readers_free.notify()
+            raise
+
+    def _give_back(self, sound: sqlite3.Connection | None, connection: sqlite3.Connection) -> None:
+        with self._readers_free:
+            self._reading -= 1
+            if sound is not None and not self._closed:
+                self._readers.append(sound)
+            else:
+                connection.close()
+            self._readers_free.notify_all()
+
+    def _begin(self, connection: sqlite3.Connection, begin: str) -> Any:
+        """Begin and greet, again and again while another process is in the way."""
+        self._check_identity()
+        deadline_s = time.monotonic() + self._busy_s
+        pause_s = _PAUSE_MIN_S
+        while True:
+            try:
+                connection.execute(begin)
+                return self._greet(connection)
+            except sqlite3.Error as error:
+                self._roll_back(connection)
+                if not is_busy(error) or time.monotonic() >= deadline_s:
+                    raise translate(error, self.path) from error
+            except BaseException:
+                self._roll_back(connection)
+                raise
+            time.sleep(random.uniform(pause_s / 2, pause_s))  # noqa: S311 - jitter, no secret
+            pause_s = min(pause_s * 1.5, _PAUSE_MAX_S)
+
+    def _commit(self, connection: sqlite3.Connection) -> None:
+        try:
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            if primary_code(error) == sqlite3.SQLITE_IOERR:
+                # The disk may have the commit or not: only a later look can tell.
+                raise CommitUncertain(f"job store {self.path}: {error} at the commit", cause=error) from error
+            raise
+
+    def _abort(self, connection: sqlite3.Connection, error: BaseException) -> None:
+        self._roll_back(connection)
+        if isinstance(error, sqlite3.Error):
+            if connection is self._writer:
+                self._close_writer()  # a fresh one finds out whether the trouble lasts
+            raise translate(error, self.path) from error
+
+    @staticmethod
+    def _roll_back(connection: sqlite3.Connection) -> None:
+        if connection.in_transaction:
+            with suppress(sqlite3.Error):  # the connection is closed next, which rolls back too
+                connection.execute("ROLLBACK")
+
+    def _identify(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self.path)  # noqa: PTH116 - once a transaction: half the time of Path.stat
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def _check_identity(self) -> None:
+        if self._identify() != self._identity or self._identity is None:
+            raise StoreReset(f"job store {self.path}: the file was moved, deleted or replaced; start the node again")
