@@ -41,10 +41,9 @@ def _nothing_left() -> Iterator[None]:
     os.environ[leftovers.MARK] = mark
     before = leftovers.files(ROOT)
     yield
-    try:
+    with suppress(AssertionError):
         eventually(lambda: not leftovers.processes(mark), _END_S, "all processes of the tests have ended")
-    except AssertionError:
-        left = leftovers.processes(mark)
+    if left := leftovers.processes(mark):
         for process in left:
             with suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
