@@ -13,23 +13,20 @@ import re
 import secrets
 import selectors
 import socket
-import stat
 import threading
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from weakref import WeakSet
 
+from callboard.backends.runtime_dir import is_private, runtime_bases, runtime_folder
 from callboard.core.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from pathlib import Path
 
 _LOG: Final = logging.getLogger(__name__)
 _TOPIC: Final = re.compile(r"[a-z0-9-]{1,32}\Z")
-SOCKET_PATH_MAX: Final = 100
-"""Limit of a socket's path in bytes; Linux has 107, others less."""
-_NAME_MAX: Final = 70  # of a folder's and a file's name below the user's directory
 
 
 class SocketBells:
@@ -61,9 +58,9 @@ class SocketBells:
     def ring(self, topic: str) -> None:
         """Wake who listens, in this process and others. Never blocks, never raises."""
         prefix = _file_topic(topic) + "."
-        for base in _bases():
+        for base in runtime_bases():
             folder = base / self._key
-            if not (_is_ours(base) and _is_ours(folder)):
+            if not (is_private(base) and is_private(folder)):
                 continue
             with suppress(OSError):  # a hint: who does not hear it polls
                 for name in os.listdir(folder):  # noqa: PTH208 - on the hot path
@@ -168,7 +165,7 @@ class _Ears:
         self._end()
 
     def _open(self, topic: str) -> None:
-        path = _make_folder(self._key) / f"{_file_topic(topic)}.{os.getpid()}.{secrets.token_hex(4)}"
+        path = runtime_folder(self._key) / f"{_file_topic(topic)}.{os.getpid()}.{secrets.token_hex(4)}"
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         listener.settimeout(0)
         try:
@@ -218,45 +215,6 @@ class _Ears:
 
 def _file_topic(topic: str) -> str:
     return topic if _TOPIC.match(topic) else "x" + hashlib.sha256(topic.encode()).hexdigest()[:24]
-
-
-def _bases() -> Iterator[Path]:
-    """Where this user's sockets may be, the best first; who has no XDG_RUNTIME_DIR finds the others' all the same."""
-    uid = os.geteuid()
-    given = os.environ.get("XDG_RUNTIME_DIR", "")
-    places = [f"{given}/callboard"] if given.startswith("/") else []
-    for place in dict.fromkeys((*places, f"/run/user/{uid}/callboard", f"/tmp/callboard-{uid}")):  # noqa: S108 - checked before use
-        if len(os.fsencode(place)) + _NAME_MAX <= SOCKET_PATH_MAX:
-            yield Path(place)
-
-
-def _is_ours(folder: Path) -> bool:
-    """A directory (no link) that only this user can enter."""
-    try:
-        found = os.lstat(folder)
-    except OSError:
-        return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
-
-
-def _make_folder(key: str) -> Path:
-    """The folder for sockets, made where it is missing."""
-    refused: list[str] = []
-    for base in _bases():
-        folder = base / key
-        for _ in range(10):  # another process may remove it, empty, at the same moment
-            try:
-                base.mkdir(mode=0o700, exist_ok=True)
-                if not _is_ours(base):
-                    break
-                folder.mkdir(mode=0o700, exist_ok=True)
-            except OSError:
-                continue
-            if _is_ours(folder):
-                return folder
-        refused.append(str(base))
-    raise StoreUnavailable(f"no directory for sockets is safe (tried {', '.join(refused)}): it must belong to this "
-                           "user, mode 0700; remove what is there, or set XDG_RUNTIME_DIR")
 
 
 _everyone: WeakSet[SocketBells] = WeakSet()
