@@ -191,6 +191,15 @@ class Actor(pykka.ThreadingActor):
         """Hand a message to another actor by name."""
         return self.parts.directory.tell(name, message)
 
+    def teller(self, name: str, message: Message) -> Callable[[], None]:
+        """A function for bells and watches: tells `name` the message, from whatever thread calls it."""
+        directory = self.parts.directory
+
+        def call() -> None:
+            directory.tell(name, message)
+
+        return call
+
     def later(self, delay_s: float, message: Message) -> None:
         """Tell oneself a message after delay_s; an earlier one of the same class that still waits is replaced."""
         self.parts.timers.after(delay_s, self.name, message)

@@ -40,8 +40,7 @@ class Cluster(Actor):
         """Open the threads and watch leadership and membership."""
         self._renewals = Lane("cluster-renew", self._lane_died)
         self._calls = Lane("cluster", self._lane_died)
-        directory = self.parts.directory
-        self._watch = self.parts.cluster.watch(lambda: directory.tell(ELECTOR, ClusterChanged()))
+        self._watch = self.parts.cluster.watch(self.teller(ELECTOR, ClusterChanged()))
         self.emit("cluster.connected", backend=self.parts.cluster.characteristics.name,
                   cluster_id=self.parts.cluster.cluster_id)
 
@@ -124,4 +123,4 @@ class Cluster(Actor):
             self._watch.close()
         for lane in (self._renewals, self._calls):
             if lane is not None:
-                lane.close()
+                lane.close(timeout_s=2.0)  # what was asked last, to resign and to leave, is carried out

@@ -61,8 +61,7 @@ class Dispatcher(Actor):
     @handles(Begin)
     def begin(self, _message: Begin) -> None:
         """Listen to the leader's bell and ask what is in force."""
-        directory, name = self.parts.directory, self.name
-        self._bell = self.parts.store.listen("leader", lambda: directory.tell(name, Rung()))
+        self._bell = self.parts.store.listen("leader", self.teller(self.name, Rung()))
         self.tell(ELECTOR, Hello(self.name))
         self.tell(HEARTBEAT, Hello(self.name))
         self.poll(PollDue())

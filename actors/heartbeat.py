@@ -55,8 +55,7 @@ class Heartbeat(Actor):
     def begin(self, _message: Begin) -> None:
         """Open the session and join the cluster."""
         self._lane = Lane("heartbeat", self._lane_died)
-        directory, name = self.parts.directory, self.name
-        self._bell = self.parts.store.listen("nodes", lambda: directory.tell(name, BeatDue()))
+        self._bell = self.parts.store.listen("nodes", self.teller(self.name, BeatDue()))
         self._open()
 
     def _lane_died(self, error: BaseException) -> None:
@@ -207,14 +206,15 @@ class Heartbeat(Actor):
     @handles(Hello)
     def hello(self, message: Hello) -> None:
         """An actor that began wants to know the session in force."""
+        worker = message.actor.startswith(WORKER)
+        if worker:
+            self.tell(message.actor, DesiredChanged(self._desired))
         if self._session is not None:
-            self.tell(message.actor, LeaseExtended(self._deadline_s))
-            self.tell(message.actor, DesiredChanged(self._desired))
+            if worker:
+                self.tell(message.actor, LeaseExtended(self._deadline_s))
             self.tell(message.actor, SessionOpened(self._session))
-        else:
-            self.tell(message.actor, DesiredChanged(self._desired))
-        # A Worker that died between SessionOver and Abandoned holds nothing either.
-        self.abandoned(Abandoned(message.actor.removeprefix(WORKER)))
+        elif worker:  # one that died between SessionOver and Abandoned holds nothing either
+            self.abandoned(Abandoned(message.actor.removeprefix(WORKER)))
 
     @handles(PoolChanged)
     def pool_changed(self, message: PoolChanged) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from callboard.actors.base import (
@@ -38,6 +39,8 @@ from callboard.core.restart import Intensity, Restarts, restart
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from callboard.core.config import PoolConfig
+
 STOP_MARGIN_S = 5.0
 """What a graceful stop may take beyond its grace: killing children, the last acks, closing the session."""
 GAVE_UP_EXIT_CODE = 1
@@ -62,8 +65,7 @@ class Supervisor(Actor):
         }
         for pool in config.pools:
             worker = WORKER + pool.name
-            self._makers[worker] = lambda again, pool=pool, worker=worker: start_actor(
-                Worker, worker, parts, pool, restarted=again)
+            self._makers[worker] = partial(_start_worker, worker, parts, pool)
         self._stopping = False
         self._waiting_for: set[str] = set()
         self._then: Callable[[], None] = self._close_session
@@ -166,6 +168,10 @@ class Supervisor(Actor):
         self._stopping = True
         self._then = _nothing
         self.parts.exit_node(code, reason)
+
+
+def _start_worker(name: str, parts: Parts, pool: PoolConfig, again: bool) -> None:  # noqa: FBT001 - as the other makers
+    start_actor(Worker, name, parts, pool, restarted=again)
 
 
 def _nothing() -> None:

@@ -112,8 +112,7 @@ class Worker(Actor):
     def _listen(self, session: SessionId) -> None:
         if self._bell is not None:
             self._bell.close()
-        directory, name = self.parts.directory, self.name
-        self._bell = self.parts.store.listen(f"session-{session}", lambda: directory.tell(name, Rung()))
+        self._bell = self.parts.store.listen(f"session-{session}", self.teller(self.name, Rung()))
 
     @handles(SessionOver)
     def session_over(self, message: SessionOver) -> None:

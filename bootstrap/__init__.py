@@ -59,8 +59,8 @@ _HOMES = {
     "callboard.client": ("Client",),
     "callboard.core.errors": (
         "AppImportFailed", "CodecError", "InvalidArgument", "InvalidJob", "InvalidSchedule", "NotFound",
-        "PayloadTooLarge", "PermanentError", "PushOutcomeUnknown", "QueueError", "QueueFull", "RetryLater", "Snooze", "StaleToken",
-        "StoreUnavailable", "TimeLimitExceeded", "UnknownJob", "UnknownOption", "Unserialisable", "UsageError",
+        "PayloadTooLarge", "PermanentError", "PushOutcomeUnknown", "QueueError", "QueueFull", "RetryLater", "Snooze",
+        "StaleToken", "StoreUnavailable", "TimeLimitExceeded", "UnknownJob", "UnknownOption", "Unserialisable", "UsageError",
     ),
     "callboard.core.health": ("QueueHealth", "QueueStats", "Thresholds"),
     "callboard.core.job": ("FailedJobError", "Job", "JobContext", "current_job"),

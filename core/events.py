@@ -35,7 +35,7 @@ EVENTS: Final[dict[str, EventDoc]] = {
     "cluster.register_failed": EventDoc("warning", "the node could not register; tried again at the next beat: error"),
     "cluster.unregister_failed": EventDoc("warning", "the node could not leave; its membership expires: error"),
     "elector.elected": EventDoc("info", "this node leads now: term, ttl_s"),
-    "elector.stepped_down": EventDoc("warning", "this node leads no longer: term, reason"),
+    "elector.stepped_down": EventDoc("info", "this node leads no longer: term, reason"),
     "elector.backend_failed": EventDoc("warning", "a campaign or renewal failed: error"),
     # sessions
     "heartbeat.session_opened": EventDoc("info", "the node lives in the store: session"),
