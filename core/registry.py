@@ -65,9 +65,22 @@ class JobDefinition:
     def _call_function(self, arguments: dict[str, Any]) -> Any:
         for parameter in self.signature.parameters.values():
             if parameter.kind in _UNUSUAL_KINDS:
-                bound = inspect.BoundArguments(self.signature, arguments)  # type: ignore[arg-type]  # typeshed wants an OrderedDict
+                bound = inspect.BoundArguments(self.signature, arguments)
                 return self.target(*bound.args, **bound.kwargs)
         return self.target(**arguments)
+
+    def fits(self, arguments: dict[str, Any]) -> bool:
+        """Whether these arguments fit the signature."""
+        unusual = any(p.kind in _UNUSUAL_KINDS for p in self.signature.parameters.values())
+        try:
+            if unusual and not self.is_class:
+                bound = inspect.BoundArguments(self.signature, arguments)  # type: ignore[arg-type]  # as in _call_function
+                self.signature.bind(*bound.args, **bound.kwargs)
+            else:
+                self.signature.bind(**arguments)
+        except TypeError:
+            return False
+        return True
 
     def spec(self) -> JobSpec:
         """What others may know of it without running user code."""
@@ -84,6 +97,8 @@ class JobDefinition:
             has_failed_hook=self.has_failed_hook,
             open_ended=any(p.kind is p.VAR_KEYWORD for p in parameters),
             doc=(inspect.getdoc(self.target) or "").partition("\n")[0][:200],
+            priority=self.options.priority or 0,
+            delay_s=self.options.delay_s or 0.0,
         )
 
 

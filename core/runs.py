@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from callboard.core.records import Backoff, ErrorRecord, Token
+from callboard.core.records import Backoff, ErrorRecord, Token  # noqa: TC001 - read at run time to validate messages
 
 
 class EndKind(IntEnum):
@@ -86,3 +85,5 @@ class JobSpec(NamedTuple):
     has_failed_hook: bool
     open_ended: bool = False
     doc: str = ""
+    priority: int = 0
+    delay_s: float = 0.0
