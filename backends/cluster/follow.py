@@ -22,8 +22,8 @@ _JOIN_S: Final = 5.0
 class Source(Protocol):
     """What there is to follow. Each may raise ClusterUnavailable."""
 
-    def messages_after(self, number: int, limit: int) -> Sequence[tuple[int, bytes]]:
-        """Up to `limit` broadcasts numbered above `number`, in order."""
+    def messages_after(self, number: int, limit: int) -> Sequence[tuple[int, bytes | None]]:
+        """Up to `limit` broadcasts numbered above `number`, in order; None: one that is to be left out."""
         ...
 
     def look(self) -> tuple[object, float | None]:
@@ -151,7 +151,8 @@ class Follower:
                 for one in subscribers:
                     if one.after is not None and number > one.after and not one.closed:
                         one.after = number
-                        _call(one, message)
+                        if message is not None:
+                            _call(one, message)
             if len(messages) < _BATCH:
                 return
 

@@ -15,7 +15,7 @@ from callboard.core.errors import InvalidArgument, SchemaTooNew, StoreError, Sto
 from .sqlite_errors import is_busy, translate
 
 VERSION_TABLE: Final = "callboard_schema"
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """The newest revision in migrations/versions."""
 SQLITE_MIN: Final = (3, 37, 0)
 """The first with STRICT tables."""
