@@ -303,7 +303,10 @@ class ClusterBackend(Protocol):
         ...
 
     def acquire_lock(self, key: str, holder: str, ttl_s: float) -> LockToken | None:
-        """Take a lock for at most ttl_s, or None when another holds it. Never waits."""
+        """Take a lock for at most ttl_s, or None when another holds it. Never waits.
+
+        The holder's own call, sent again, gets the same lock (the same number) for ttl_s from now.
+        """
         ...
 
     def release_lock(self, token: LockToken) -> bool:
@@ -311,11 +314,18 @@ class ClusterBackend(Protocol):
         ...
 
     def campaign(self, owner: str, ttl_s: float) -> Term | None:
-        """Become leader, or None when another is. Never waits; `watch` tells when to try again."""
+        """Become leader, or None while any term is in force, also one of the owner's own. Never waits.
+
+        A term that is granted always has a new number: an answer that comes late can then be resigned, whatever was
+        granted since. `watch` tells when to try again.
+        """
         ...
 
     def renew(self, term: Term, ttl_s: float) -> bool:
-        """Keep exactly this term; False when it is over. Uses a connection of its own."""
+        """Keep exactly this term for ttl_s (at least the ttl_s that was granted); False when it is over.
+
+        Uses a connection of its own.
+        """
         ...
 
     def resign(self, term: Term) -> None:
@@ -327,11 +337,18 @@ class ClusterBackend(Protocol):
         ...
 
     def watch(self, callback: Callable[[], None]) -> Bell:
-        """Call back, from a thread of the backend's own, when leadership or membership may have changed. A hint."""
+        """Call back, from a thread of the backend's own, when leadership or membership may have changed. A hint.
+
+        Called once soon after it began, too: what changed just before is not missed.
+        """
         ...
 
     def broadcast(self, message: bytes) -> None:
-        """Send to every subscriber (64 KiB at most); `characteristics` says what may be lost."""
+        """Send to every subscriber, the sender's own too (64 KiB at most); `characteristics` says what may be lost.
+
+        Raises:
+            PayloadTooLarge: Raised when it is longer.
+        """
         ...
 
     def subscribe(self, callback: Callable[[bytes], None]) -> Bell:
