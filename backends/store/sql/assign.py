@@ -72,9 +72,11 @@ class _Handout:
         room, job = self._room(order.session), order.job
         if not room.empty or room.free(order.pool, job.queue) < 1 or self._is_paused(job.queue):
             return
-        self._move(order.session, job.queue,
-                   self._tx.execute(_SQL["isolated_job"], (job.ref, job.id, job.queue)).fetchall())
-        room.open = room.empty
+        rows = self._tx.execute(_SQL["isolated_job"], (job.ref, job.id, job.queue)).fetchall()
+        if rows:
+            self._move(order.session, job.queue, rows)
+            self._tx.execute(_SQL["add_alone"], (1, order.session))
+            room.open = False
 
     def finish(self) -> None:
         """Record which tokens were issued."""
@@ -151,5 +153,4 @@ def _wait(tx: Tx) -> bool:
             tx.execute(_SQL["set_idle"], (not has_ready, queue))
     if missed:
         tx.rings.add("leader")
-        tx.execute(_SQL["set_waiting"], (0,))
     return idle

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from callboard.core.errors import StoreError
-from callboard.core.lifecycle import FINISHED, HELD, Due, ErrorFate, Event, charged, landing, transition
+from callboard.core.lifecycle import FINISHED, HELD, Due, ErrorFate, Event, charged, isolated, landing, transition
 from callboard.core.rank import rank
 from callboard.core.records import JobState, OutcomeKind, Step, Token
 
@@ -50,6 +50,7 @@ class Changes:
         """Nothing has changed yet."""
         self._tx = tx
         self._completed: list[tuple[int, int]] = []
+        self._done: dict[tuple[str, int | None], int] = {}
         self._changed: list[tuple[object, ...]] = []
         self._forgotten: list[tuple[int, int]] = []
         self._ready: set[str] = set()
@@ -70,10 +71,10 @@ class Changes:
             raise StoreError(f"{event.value} can't happen to a job that is {state.name}", job=row.id)
         now_ms = self._tx.now_ms
         to = landing(then.to, delay_s)
-        self._leave(row, state, to)
         if event is Event.COMPLETE and to is JobState.COMPLETED:
-            self._completed.append((now_ms, row.n))
+            self.complete(row)
             return to
+        self._leave(row, state, to)
         if to is JobState.FORGOTTEN:
             self._forgotten.append((now_ms, row.n))
             return to
@@ -89,11 +90,24 @@ class Changes:
         ))
         return to
 
+    def complete(self, row: Row) -> None:
+        """The same as `apply` with COMPLETE to a row that runs its handle(): the hot path."""
+        self._completed.append((self._tx.now_ms, row.n))
+        key = row.queue, row.session
+        self._done[key] = self._done.get(key, 0) + 1
+        if isolated(row.losses) and row.session is not None:
+            self._tx.not_alone(row.session)
+
     def flush(self) -> None:
         """Write the rows; ring the leader where it matters."""
         tx = self._tx
         if self._completed:
             tx.executemany(SQL["complete"], self._completed)
+            self._freed = True
+        for (queue, session), jobs in self._done.items():
+            tx.moved(queue, JobState.RUNNING, JobState.COMPLETED, jobs)
+            if session is not None:
+                tx.hold(session, queue, -jobs)
         if self._changed:
             tx.executemany(SQL["change"], self._changed)
         if self._forgotten:
@@ -109,5 +123,7 @@ class Changes:
         if state in HELD and row.session is not None:
             self._tx.hold(row.session, row.queue, -1)
             self._freed = True
+            if isolated(row.losses):
+                self._tx.not_alone(row.session)
         if to is JobState.READY:
             self._ready.add(row.queue)

@@ -6,11 +6,7 @@ FROM callboard_jobs WHERE n IN (SELECT value FROM json_each(?))
 -- name: rows_held
 SELECT n, id, queue, state, step, attempts, losses, epoch, seq, session, outcome, cancel, has_failed_hook, priority,
     due_ms, rank
-FROM callboard_jobs INDEXED BY callboard_jobs_assigned WHERE session = ?1 AND state = 2
-UNION ALL
-SELECT n, id, queue, state, step, attempts, losses, epoch, seq, session, outcome, cancel, has_failed_hook, priority,
-    due_ms, rank
-FROM callboard_jobs INDEXED BY callboard_jobs_running WHERE session = ?1 AND state = 3
+FROM callboard_jobs INDEXED BY callboard_jobs_held WHERE session = ? AND state IN (2, 3)
 
 -- name: row_by_id
 SELECT n, id, queue, state, step, attempts, losses, epoch, seq, session, outcome, cancel, has_failed_hook, priority,

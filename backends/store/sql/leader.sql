@@ -1,7 +1,7 @@
 -- name: sessions
 SELECT s.session, s.node, s.boot_id, s.host, s.pid, s.version, s.socket, s.started_ms, s.counter, s.ttl_s,
     EXISTS (SELECT 1 FROM callboard_draining d WHERE d.node = s.node),
-    EXISTS (SELECT 1 FROM callboard_jobs j WHERE j.session = s.session AND j.state IN (2, 3) AND j.losses >= 2)
+    s.alone > 0
 FROM callboard_sessions s WHERE s.ended_ms IS NULL ORDER BY s.session
 
 -- name: pools
@@ -29,7 +29,7 @@ WHERE place <= 4 AND queue IN (SELECT queue FROM callboard_queues WHERE NOT paus
 
 -- name: session_for
 SELECT EXISTS (SELECT 1 FROM callboard_draining d WHERE d.node = s.node),
-    EXISTS (SELECT 1 FROM callboard_jobs j WHERE j.session = s.session AND j.state IN (2, 3) AND j.losses >= 2)
+    s.alone > 0
 FROM callboard_sessions s WHERE s.session = ? AND s.ended_ms IS NULL
 
 -- name: pools_of

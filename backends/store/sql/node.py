@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from callboard.core.errorrecord import encode_error
 from callboard.core.errors import Conflict
-from callboard.core.lifecycle import Event, event_of, transition
+from callboard.core.lifecycle import HELD, Event, event_of, transition
 from callboard.core.records import (
     BeatReply,
     CancelRequest,
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 _SQL: Final = load("node.sql")
 _LOST: Final = encode_error(ErrorRecord("NodeLost", "the process that ran the job vanished, once too often"))
+_COMPLETE: Final = Event.COMPLETE
+_HANDLE: Final = int(Step.HANDLE)
 _CLOSED: Final = encode_error(ErrorRecord("NodeLost", "its node stopped before the job was done"))
 
 
@@ -112,42 +115,41 @@ class NodePart(Part):
             refs = json.dumps([outcome.held.ref for outcome in outcomes])
             rows = {found[0]: Row(*found) for found in tx.execute(CHANGES["rows_by_n"], (refs,))}
             changes = Changes(tx)
+            ended: dict[int, Outcome] = {}
             stale: list[Held] = []
             quarantined: list[str] = []
             for outcome in outcomes:
-                row = rows.get(outcome.held.ref)
-                event = None if row is None else _event(row, outcome)
-                if row is None or (event is None and not _was_applied(row, outcome)):
-                    stale.append(outcome.held)
-                elif event is not None:
-                    error = outcome.error
-                    if event is Event.QUARANTINE:
-                        quarantined.append(row.id)
-                        error = error or _LOST
-                    to = changes.apply(row, event, delay_s=outcome.delay_s, error=error, outcome=outcome.kind)
-                    rows[row.n] = row._replace(state=int(to), outcome=int(outcome.kind))
+                held, kind, delay_s, error = outcome
+                row = rows.get(held.ref)
+                if row is None or row.seq != held.token.seq or row.epoch != held.token.epoch or row.id != held.id:
+                    stale.append(held)
+                    continue
+                event = None if row.n in ended else _event(
+                    kind, row.state, row.step, row.losses, row.has_failed_hook, row.cancel)
+                if event is None:
+                    done = ended[row.n].kind if row.n in ended else row.outcome
+                    if done != kind:
+                        stale.append(held)
+                    continue
+                ended[row.n] = outcome
+                if event is _COMPLETE and row.step == _HANDLE:
+                    changes.complete(row)
+                    continue
+                if event is Event.QUARANTINE:
+                    quarantined.append(row.id)
+                    error = error or _LOST
+                changes.apply(row, event, delay_s=delay_s, error=error, outcome=kind)
             changes.flush()
             return FinishReceipt(len(outcomes) - len(stale), tuple(stale), tuple(quarantined))
 
 
-_HELD: Final = (int(JobState.ASSIGNED), int(JobState.RUNNING))
-
-
-def _event(row: Row, outcome: Outcome) -> Event | None:
-    """What the outcome does to the row; None: its token or state does not fit."""
-    token = outcome.held.token
-    if row.seq != token.seq or row.epoch != token.epoch or row.id != outcome.held.id or row.state not in _HELD:
+@lru_cache(maxsize=1024)
+def _event(kind: OutcomeKind, state: int, step: int, losses: int, has_hook: int, cancel: int) -> Event | None:
+    """What an outcome whose token fits is to a row; None: it can't happen to it."""
+    if state == JobState.ASSIGNED and kind is not OutcomeKind.HANDED_BACK:
         return None
-    step = Step(row.step)
-    event = event_of(outcome.kind, step, row.losses, has_hook=bool(row.has_failed_hook), cancel_asked=bool(row.cancel))
-    if row.state == JobState.ASSIGNED and outcome.kind is not OutcomeKind.HANDED_BACK:
-        return None
-    return event if transition(JobState(row.state), step, event) is not None else None
-
-
-def _was_applied(row: Row, outcome: Outcome) -> bool:
-    """The same finish came before, and its reply was lost."""
-    return row.token == outcome.held.token and row.outcome == outcome.kind and row.id == outcome.held.id
+    event = event_of(kind, Step(step), losses, has_hook=bool(has_hook), cancel_asked=bool(cancel))
+    return event if JobState(state) in HELD and transition(JobState(state), Step(step), event) is not None else None
 
 
 def _missing(tx: Tx, session: int, queues: frozenset[str], holding: Sequence[Held]) -> list[tuple[int, ...]]:

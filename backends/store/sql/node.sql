@@ -37,20 +37,22 @@ SELECT queue, node, slots FROM callboard_desired WHERE node IN (?, '*') ORDER BY
 SELECT 1 FROM callboard_draining WHERE node = ?
 
 -- name: cancels
-SELECT id, epoch, seq FROM callboard_jobs INDEXED BY callboard_jobs_cancel
-WHERE session = ? AND state = 3 AND cancel = 1
+SELECT id, epoch, seq FROM callboard_jobs INDEXED BY callboard_jobs_held
+WHERE session = ? AND state IN (2, 3) AND state = 3 AND cancel = 1
 
 -- name: waiting_rows
-SELECT count(*) FROM callboard_jobs INDEXED BY callboard_jobs_assigned WHERE session = ? AND state = 2
+SELECT count(*) FROM callboard_jobs INDEXED BY callboard_jobs_held
+WHERE session = ? AND state IN (2, 3) AND state = 2
 
 -- name: assigned_jobs
 SELECT n, id, name, queue, body, attempts, losses, step, max_attempts, timeout_s, backoff, error, has_failed_hook,
     pushed_ms, epoch, seq
-FROM callboard_jobs INDEXED BY callboard_jobs_assigned
-WHERE session = ? AND state = 2 AND queue IN (SELECT value FROM json_each(?)) ORDER BY epoch, seq
+FROM callboard_jobs INDEXED BY callboard_jobs_held
+WHERE session = ? AND state IN (2, 3) AND state = 2 AND queue IN (SELECT value FROM json_each(?)) ORDER BY epoch, seq
 
 -- name: running_tokens
-SELECT n, queue, epoch, seq FROM callboard_jobs INDEXED BY callboard_jobs_running WHERE session = ? AND state = 3
+SELECT n, queue, epoch, seq FROM callboard_jobs INDEXED BY callboard_jobs_held
+WHERE session = ? AND state IN (2, 3) AND state = 3
 
 -- name: running_job
 SELECT n, id, name, queue, body, attempts, losses, step, max_attempts, timeout_s, backoff, error, has_failed_hook,

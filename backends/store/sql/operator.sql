@@ -38,23 +38,19 @@ SELECT n FROM (
     WHERE state = 1 AND losses >= 2 AND (?2 IS NULL OR queue = ?2) AND n < ?3)
 ORDER BY n DESC LIMIT ?4
 
--- name: page_assigned
-SELECT n FROM callboard_jobs INDEXED BY callboard_jobs_assigned
-WHERE state = 2 AND (?2 IS NULL OR queue = ?2) AND n < ?3 ORDER BY n DESC LIMIT ?4
+-- name: page_held
+SELECT n FROM callboard_jobs INDEXED BY callboard_jobs_held
+WHERE state IN (2, 3) AND state = ?1 AND (?2 IS NULL OR queue = ?2) AND n < ?3 ORDER BY n DESC LIMIT ?4
 
--- name: page_running
-SELECT n FROM callboard_jobs INDEXED BY callboard_jobs_running
-WHERE state = 3 AND (?2 IS NULL OR queue = ?2) AND n < ?3 ORDER BY n DESC LIMIT ?4
-
--- name: page_failed
-SELECT n FROM callboard_jobs INDEXED BY callboard_jobs_failed
-WHERE state = 5 AND (?2 IS NULL OR queue = ?2) AND n < ?3 ORDER BY n DESC LIMIT ?4
+-- name: page_over
+SELECT n FROM callboard_jobs INDEXED BY callboard_jobs_over
+WHERE state >= 4 AND state = ?1 AND (?2 IS NULL OR queue = ?2) AND n < ?3 ORDER BY n DESC LIMIT ?4
 
 -- name: set_paused
 INSERT INTO callboard_queues (queue, paused) VALUES (?1, ?2) ON CONFLICT (queue) DO UPDATE SET paused = ?2
 
 -- name: assigned_of_queue
-SELECT n FROM callboard_jobs INDEXED BY callboard_jobs_assigned WHERE state = 2 AND queue = ?
+SELECT n FROM callboard_jobs INDEXED BY callboard_jobs_held WHERE state IN (2, 3) AND state = 2 AND queue = ?
 
 -- name: ask_cancel
 UPDATE callboard_jobs SET cancel = 1 WHERE n = ?
@@ -74,11 +70,12 @@ WHERE queue = ?1 AND state = 1 AND losses >= 2 AND n <= ?2 LIMIT ?3
 SELECT n FROM callboard_jobs INDEXED BY callboard_jobs_delayed WHERE queue = ?1 AND state = 0 AND n <= ?2 LIMIT ?3
 
 -- name: purge_assigned
-SELECT n FROM callboard_jobs INDEXED BY callboard_jobs_assigned WHERE queue = ?1 AND state = 2 AND n <= ?2 LIMIT ?3
+SELECT n FROM callboard_jobs INDEXED BY callboard_jobs_held
+WHERE queue = ?1 AND state IN (2, 3) AND state = 2 AND n <= ?2 LIMIT ?3
 
 -- name: failed_rows
-SELECT n FROM callboard_jobs INDEXED BY callboard_jobs_failed
-WHERE state = 5 AND (?1 IS NULL OR queue = ?1) AND n <= ?2 LIMIT ?3
+SELECT n FROM callboard_jobs INDEXED BY callboard_jobs_over
+WHERE state >= 4 AND state = 5 AND (?1 IS NULL OR queue = ?1) AND n <= ?2 LIMIT ?3
 
 -- name: put_desired
 INSERT INTO callboard_desired (queue, node, slots) VALUES (?1, ?2, ?3) ON CONFLICT (queue, node) DO UPDATE SET slots = ?3
@@ -106,10 +103,6 @@ DELETE FROM callboard_schedules WHERE name = ?
 
 -- name: move_tick
 UPDATE callboard_schedules SET last_tick_ms = ? WHERE name = ? AND last_tick_ms = ?
-
--- name: page_finished
-SELECT n FROM callboard_jobs INDEXED BY callboard_jobs_finished
-WHERE state IN (4, 6) AND state = ?1 AND (?2 IS NULL OR queue = ?2) AND n < ?3 ORDER BY n DESC LIMIT ?4
 
 -- name: in_state
 SELECT coalesce(sum(delayed), 0), coalesce(sum(ready), 0), coalesce(sum(assigned), 0), coalesce(sum(running), 0),

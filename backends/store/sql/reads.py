@@ -25,11 +25,11 @@ _N_MAX: Final = (1 << 63) - 1
 _PAGES: Final = {
     JobState.DELAYED: (0, "page_delayed"),
     JobState.READY: (1, "page_ready"),
-    JobState.ASSIGNED: (2, "page_assigned"),
-    JobState.RUNNING: (3, "page_running"),
-    JobState.COMPLETED: (4, "page_finished"),
-    JobState.CANCELLED: (4, "page_finished"),
-    JobState.FAILED: (5, "page_failed"),
+    JobState.ASSIGNED: (2, "page_held"),
+    JobState.RUNNING: (3, "page_held"),
+    JobState.COMPLETED: (4, "page_over"),
+    JobState.CANCELLED: (4, "page_over"),
+    JobState.FAILED: (5, "page_over"),
 }
 
 

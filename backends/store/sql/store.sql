@@ -37,3 +37,9 @@ SELECT 1 FROM callboard_queues WHERE ready > 0 AND NOT paused LIMIT 1
 
 -- name: aging_ms
 SELECT aging_ms FROM callboard_queues WHERE queue = ?
+
+-- name: add_alone
+UPDATE callboard_sessions SET alone = alone + ? WHERE session = ?
+
+-- name: not_idle
+UPDATE callboard_queues SET idle = 0 WHERE queue = ?

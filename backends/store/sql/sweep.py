@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from callboard.core.records import JobState
 from callboard.core.storeclock import follow
 
 from .statements import load
-from .tx import FAILED, FINISHED, Part, Tx
+from .tx import Part, Tx
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from callboard.core.records import Epoch
 
 _SQL: Final = load("sweep.sql")
 _ANCHOR: Final = load("store.sql")["set_anchor"]
+
+
+class _Old(NamedTuple):
+    """A row that is over; sorts by when it ended."""
+
+    finished_ms: int
+    n: int
+    queue: str
+    state: JobState
 
 
 class SweepPart(Part):
@@ -29,36 +41,46 @@ class SweepPart(Part):
             _recount_held(tx)
             finished, failed = tx.execute(_SQL["totals"]).fetchone()
             ids_since_ms = tx.now_ms - round(keep.ids_age_s * 1000)
-            went = _prune(tx, "old_finished", FINISHED, (finished - keep.finished_max, keep.finished_age_s), limit,
-                          ids_since_ms)
-            went += _prune(tx, "old_failed", FAILED, (failed - keep.failed_max, keep.failed_age_s), limit - went,
-                           ids_since_ms)
+            over = _over(tx, (JobState.COMPLETED, JobState.CANCELLED), finished - keep.finished_max,
+                         keep.finished_age_s, limit)
+            over += _over(tx, (JobState.FAILED,), failed - keep.failed_max, keep.failed_age_s, limit - len(over))
+            _prune(tx, over, ids_since_ms)
             tx.execute(_SQL["delete_forgotten"], (ids_since_ms, limit))
             tx.execute(_SQL["delete_sessions"], (tx.now_ms - round(keep.finished_age_s * 1000), limit))
-            return went
+            return len(over)
 
 
-def _prune(tx: Tx, select: str, column: int, bounds: tuple[int, float], limit: int, ids_since_ms: int) -> int:
-    """Prune the oldest over a bound: too many by that number, or older than that many seconds."""
-    excess, age_s = bounds
-    oldest_ms = tx.now_ms - age_s * 1000
-    over = [
-        row for place, row in enumerate(tx.execute(_SQL[select], (max(0, limit),)).fetchall())
-        if place < excess or row[2] < oldest_ms
+def _over(tx: Tx, states: Sequence[JobState], excess: int, age_s: float, limit: int) -> list[_Old]:
+    """The oldest rows of these states that are too many by `excess`, or older than age_s; at most limit."""
+    found = [
+        _Old(finished_ms, n, queue, state)
+        for state in states
+        for n, queue, finished_ms in tx.execute(_SQL["oldest"], (int(state), max(0, limit)))
     ]
-    tx.executemany(_SQL["delete"], [(n,) for n, _, finished_ms in over if finished_ms < ids_since_ms])
-    tx.executemany(_SQL["forget"], [(n,) for n, _, finished_ms in over if finished_ms >= ids_since_ms])
-    for _, queue, _ in over:
-        tx.count(queue, column, -1)
-    return len(over)
+    oldest_ms = tx.now_ms - age_s * 1000
+    return [row for place, row in enumerate(sorted(found)[: max(0, limit)])
+            if place < excess or row.finished_ms < oldest_ms]
+
+
+def _prune(tx: Tx, rows: Sequence[_Old], ids_since_ms: int) -> None:
+    """Delete rows; of those whose ids must be remembered, keep the id."""
+    tx.executemany(_SQL["delete"], [(row.n,) for row in rows if row.finished_ms < ids_since_ms])
+    tx.executemany(_SQL["forget"], [(row.n,) for row in rows if row.finished_ms >= ids_since_ms])
+    for row in rows:
+        tx.moved(row.queue, row.state, None)
 
 
 def _recount_held(tx: Tx) -> None:
     """What sessions hold, counted from the rows."""
-    rows = {(session, queue): held for session, queue, held in tx.execute(_SQL["held_rows"])}
+    rows: dict[tuple[int, str], int] = {}
+    alone = {session: 0 for (session,) in tx.execute(_SQL["live_sessions"])}
+    for session, queue, held, isolated in tx.execute(_SQL["held_rows"]):
+        rows[session, queue] = held
+        alone[session] = alone.get(session, 0) + isolated
     counters = {(session, queue): held for session, queue, held in tx.execute(_SQL["held_counters"])}
     for session, queue in rows.keys() | counters.keys():
         held = rows.get((session, queue), 0)
         if counters.get((session, queue), 0) != held:
             tx.execute(_SQL["set_held"], (session, queue, held))
     tx.execute(_SQL["drop_zeros"])
+    tx.executemany(_SQL["set_alone"], [(jobs, session) for session, jobs in alone.items()])

@@ -139,6 +139,10 @@ class Tx:
         key = session, queue
         self._held[key] = self._held.get(key, 0) + jobs
 
+    def not_alone(self, session: int) -> None:
+        """A session is rid of a job that had to run alone."""
+        self.execute(_SQL["add_alone"], (-1, session))
+
     def became_ready(self, queues: set[str]) -> bool:
         """Jobs of these queues are ready now: ring the leader if it waits and saw one of them empty."""
         if not self.row.waiting or "leader" in self.rings:
@@ -146,6 +150,7 @@ class Tx:
         for queue in queues:
             found = self.execute(_SQL["wakes"], (queue,)).fetchone()
             if found is None or found[0]:
+                self.execute(_SQL["not_idle"], (queue,))
                 self.ring_leader()
                 return True
         return False

@@ -54,14 +54,8 @@ STATEMENTS: Final = (
     "CREATE INDEX callboard_jobs_ready ON callboard_jobs (queue, rank) WHERE state = 1 AND losses < 2",
     "CREATE INDEX callboard_jobs_isolated ON callboard_jobs (queue, rank) WHERE state = 1 AND losses >= 2",
     "CREATE INDEX callboard_jobs_delayed ON callboard_jobs (due_ms) WHERE state = 0",
-    "CREATE INDEX callboard_jobs_assigned ON callboard_jobs (session) WHERE state = 2",
-    "CREATE INDEX callboard_jobs_running ON callboard_jobs (session) WHERE state = 3",
-    """CREATE INDEX callboard_jobs_alone ON callboard_jobs (session)
-        WHERE state IN (2, 3) AND losses >= 2""",
-    "CREATE INDEX callboard_jobs_cancel ON callboard_jobs (session) WHERE state = 3 AND cancel = 1",
-    "CREATE INDEX callboard_jobs_failed ON callboard_jobs (finished_ms) WHERE state = 5",
-    "CREATE INDEX callboard_jobs_finished ON callboard_jobs (finished_ms) WHERE state IN (4, 6)",
-    "CREATE INDEX callboard_jobs_forgotten ON callboard_jobs (finished_ms) WHERE state = 7",
+    "CREATE INDEX callboard_jobs_held ON callboard_jobs (session, state) WHERE state IN (2, 3)",
+    "CREATE INDEX callboard_jobs_over ON callboard_jobs (state, finished_ms) WHERE state >= 4",
     """CREATE UNIQUE INDEX callboard_jobs_unique ON callboard_jobs (unique_key)
         WHERE unique_key IS NOT NULL AND state < 4""",
     """CREATE TABLE callboard_queues (
@@ -82,7 +76,7 @@ STATEMENTS: Final = (
         session INTEGER PRIMARY KEY AUTOINCREMENT,
         node TEXT NOT NULL, boot_id TEXT NOT NULL, host TEXT NOT NULL, pid INTEGER NOT NULL, version TEXT NOT NULL,
         socket TEXT NOT NULL, started_ms INTEGER NOT NULL,
-        counter INTEGER NOT NULL, ttl_s REAL NOT NULL,
+        counter INTEGER NOT NULL, ttl_s REAL NOT NULL, alone INTEGER NOT NULL DEFAULT 0,
         opened_ms INTEGER NOT NULL, ended_ms INTEGER, ended_reason TEXT
     ) STRICT""",
     "CREATE UNIQUE INDEX callboard_sessions_live ON callboard_sessions (node) WHERE ended_ms IS NULL",
