@@ -47,6 +47,11 @@ class Queue:
         self.name = name_of(name, "queue")
         self._whole = whole
 
+    @property
+    def only(self) -> list[str] | None:
+        """The queue's name that its stats speak of; None: all of the store."""
+        return None if self._whole else [self.name]
+
     def named(self, name: str) -> Queue:
         """The same store with another default queue; its stats speak of that queue alone."""
         return Queue(self.store, self.url, name, whole=False)
@@ -98,7 +103,7 @@ class Queue:
 
     def stats(self) -> QueueStats:
         """Counts of jobs; of one queue after `named`, else of the whole store."""
-        return stats_of(self.store.counts(None if self._whole else [self.name]))
+        return stats_of(self.store.counts(self.only))
 
     def health(self, thresholds: Thresholds | None = None) -> QueueHealth:
         """`healthy`, `warning` or `critical`, with the stats it was judged by."""
@@ -157,6 +162,7 @@ def _what(job: object) -> tuple[JobDefinition, dict[str, Any]]:
 _lock = threading.Lock()
 _open: dict[tuple[int, str], Queue] = {}
 _default: str | None = None
+_stand_in: Queue | None = None
 
 
 def connect(url: str, *, queue: str = "", max_jobs: int | None = None) -> Queue:
@@ -189,8 +195,17 @@ def configure(url: str) -> Queue:
     return made
 
 
+def stand_in(queue: Queue | None) -> Queue | None:
+    """Let this queue stand for the default one until None does, for `callboard.testing`; who stood there before."""
+    global _stand_in  # noqa: PLW0603 - as _default
+    before, _stand_in = _stand_in, queue
+    return before
+
+
 def default_queue() -> Queue:
     """The queue of `configure`, else of the environment, else SQLite in the working directory."""
+    if _stand_in is not None:
+        return _stand_in
     return driver() if _default is None else connect(_default)
 
 
@@ -205,6 +220,8 @@ def driver(name: str = "default", *, queue: str | None = None) -> Queue:
         UnknownOption: Raised when no driver has that name.
     """
     if name == "default":
+        if _stand_in is not None:
+            return _stand_in.named(queue) if queue else _stand_in
         if _default is not None:
             return connect(_default, queue=queue or "")
         name = os.environ.get("QUEUE_DRIVER", "database")
