@@ -133,7 +133,11 @@ class Rig:
         return self.store.assign(self.epoch, Plan(isolated=(IsolatedAssignment(session, queue, job),)))
 
     def look(self) -> AssignReceipt:
-        """An empty plan: the leader finds nothing to do."""
+        """An empty plan: the leader finds nothing to do.
+
+        The first look may find that jobs came since the last one, and ring; after the second one the leader waits.
+        """
+        self.store.assign(self.epoch, Plan())
         return self.store.assign(self.epoch, Plan())
 
     def end(self, session: SessionId, reason: str = "no heartbeat"):

@@ -46,6 +46,13 @@ def test_counts_of_all_queues_and_of_some(rig: Rig):
     assert rig.counts("unknown") == QueueCounts("unknown", 0, 0, 0, 0, 0, 0, 0, paused=False)
 
 
+def test_a_queue_that_a_node_serves_is_known(rig: Rig):
+    session = rig.node("n1", "a", "b")
+    assert sorted(one.queue for one in rig.store.counts()) == ["a", "b"]
+    rig.end(session)
+    assert sorted(one.queue for one in rig.store.counts()) == ["a", "b"]
+
+
 # Reading jobs ---------------------------------------------------------------------------------------------------------
 
 

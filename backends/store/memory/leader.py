@@ -105,11 +105,25 @@ class LeaderActs(MemoryBase):
             for target in assigned:
                 if target != take_for:
                     self._bells.ring(f"session-{target}")
-            for queue in table.queues.values():
-                queue.idle = queue.ready.alive == 0
-            table.waiting = not given
-            idle = not given and not any(queue.has_ready() for queue in table.queues.values())
-            return AssignReceipt(assigned, tuple(taken), idle)
+            return AssignReceipt(assigned, tuple(taken), idle=self._wait(table, given=bool(given)))
+
+    def _wait(self, table: Table, *, given: bool) -> bool:
+        """Note which queues the leader saw empty, unless it found something; whether all of them are.
+
+        A queue that was noted so before and has jobs by now got them since the leader looked: it is rung at once.
+        """
+        table.waiting = not given
+        if given:
+            return False
+        missed, idle = False, True
+        for queue in table.queues.values():
+            missed = missed or (queue.idle and queue.has_ready())
+            queue.idle = not queue.has_ready()
+            idle = idle and queue.idle
+        if missed:
+            table.waiting = False
+            self._bells.ring("leader")
+        return idle
 
     def promote_due(self, epoch: Epoch, limit: int) -> Promoted:
         """Move up to `limit` due jobs to ready, earliest first."""

@@ -46,11 +46,12 @@ class NodeActs(MemoryBase):
                     raise Conflict(f"a node named {info.node} is alive already (pid {live.info.pid} on "
                                    f"{live.info.host or 'an unnamed host'}); give this one another name, or wait until "
                                    f"the leader has ended that session ({live.ttl_s:g} s after its last sign of life)")
-                live.report(pools)
+                live.ttl_s = ttl_s
+                self._replace_pools(table, live, pools)
                 return live.session
-            row = SessionRow(SessionId(table.next_session()), info, ttl_s, pools)
+            row = SessionRow(SessionId(table.next_session()), info, ttl_s)
             table.sessions[row.session] = table.session_of_node[info.node] = row
-            self._wake_leader(table, room=True)
+            self._replace_pools(table, row, pools)
             return row.session
 
     def beat(self, session: SessionId, pools: Sequence[PoolReport]) -> BeatReply:
@@ -117,8 +118,12 @@ class NodeActs(MemoryBase):
             return FinishReceipt(len(outcomes) - len(stale), tuple(stale), tuple(quarantined))
 
     def _replace_pools(self, table: Table, row: SessionRow, pools: Sequence[PoolReport]) -> None:
+        for pool in pools:
+            for share in pool.queues:
+                table.queue(share.queue)  # known from now on, also while it is empty
         if row.report(pools):
-            self._wake_leader(table, room=True)
+            table.waiting = False
+            self._bells.ring("leader")
 
 
 def _may_end(row: JobRow, outcome: Outcome) -> bool:

@@ -129,6 +129,7 @@ class OperatorActs(MemoryBase):
                 for session in table.sessions.values():
                     for row in list(session.rows(JobState.ASSIGNED, frozenset({queue}))):
                         table.move(row, Event.WITHDRAW, self._now_ms())
+            self._bells.ring("nodes")
             self._wake_leader(table, room=True)
 
     def set_desired(self, desired: Desired) -> None:

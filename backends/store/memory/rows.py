@@ -128,8 +128,8 @@ class QueueRow:
 class SessionRow:
     """One life of a node."""
 
-    def __init__(self, session: SessionId, info: NodeInfo, ttl_s: float, pools: Sequence[PoolReport]) -> None:
-        """A session that holds nothing."""
+    def __init__(self, session: SessionId, info: NodeInfo, ttl_s: float) -> None:
+        """A session that holds nothing and has no pools."""
         self.session = session
         self.info = info
         self.ttl_s = ttl_s
@@ -138,7 +138,6 @@ class SessionRow:
         self.by_queue: Counter[str] = Counter()
         self.alone = 0
         self.pools: dict[str, PoolReport] = {}
-        self.report(pools)
 
     def report(self, pools: Sequence[PoolReport]) -> bool:
         """Replace the pools; whether any capacity rose."""
