@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import pykka
 
+from callboard.actors.lane import Lane
 from callboard.actors.mailbox import Mailbox
 from callboard.core.errors import QueueError
 from callboard.core.messages import ActorFailed, Begin, Crash, Message, decode_message, encode_message
@@ -130,11 +132,12 @@ class Actor(pykka.ThreadingActor):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Collect the handlers by message class."""
         super().__init_subclass__(**kwargs)
-        found = dict(cls._handlers)
-        for name, value in cls.__dict__.items():
-            for kind in getattr(value, "_handles", ()):
-                found[kind] = name
-        cls._handlers = found
+        cls._handlers = {
+            kind: name
+            for base in reversed(cls.__mro__)
+            for name, value in base.__dict__.items()
+            for kind in getattr(value, "_handles", ())
+        }
 
     def __init__(self, name: str, parts: Parts) -> None:
         """Keep the name and the parts; nothing here may fail."""
@@ -148,6 +151,20 @@ class Actor(pykka.ThreadingActor):
     @staticmethod
     def _create_actor_inbox() -> Mailbox:
         return Mailbox()
+
+    def lane(self, name: str) -> Lane:
+        """A thread of this actor's own for blocking I/O; if it dies, the actor dies with it and is restarted whole."""
+        return Lane(name, lambda error: self.tell_self(ActorFailed(self.name, f"{type(error).__name__}: {error}")))
+
+    @handles(ActorFailed)
+    def lane_died(self, message: ActorFailed) -> None:
+        """A thread of this actor died."""
+        raise QueueError(f"a thread of {self.name} died: {message.error}")
+
+    def tell_self(self, message: Message) -> None:
+        """From a thread of this actor: answer it, if it still lives."""
+        with suppress(pykka.ActorDeadError):
+            self.actor_ref.tell(message)
 
     def on_receive(self, message: Any) -> Any:
         """Call the handler of the message's class."""

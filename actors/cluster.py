@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from callboard.actors.base import ELECTOR, Actor, Parts, handles
-from callboard.actors.lane import Lane
 from callboard.core.errors import QueueError
 from callboard.core.messages import (
-    ActorFailed,
     Begin,
     Campaign,
     CampaignAnswer,
@@ -22,6 +20,7 @@ from callboard.core.messages import (
 )
 
 if TYPE_CHECKING:
+    from callboard.actors.lane import Lane
     from callboard.core.ports import Bell
 
 
@@ -38,19 +37,11 @@ class Cluster(Actor):
     @handles(Begin)
     def begin(self, _message: Begin) -> None:
         """Open the threads and watch leadership and membership."""
-        self._renewals = Lane("cluster-renew", self._lane_died)
-        self._calls = Lane("cluster", self._lane_died)
+        self._renewals = self.lane("cluster-renew")
+        self._calls = self.lane("cluster")
         self._watch = self.parts.cluster.watch(self.teller(ELECTOR, ClusterChanged()))
         self.emit("cluster.connected", backend=self.parts.cluster.characteristics.name,
                   cluster_id=self.parts.cluster.cluster_id)
-
-    def _lane_died(self, error: BaseException) -> None:
-        self.actor_ref.tell(ActorFailed(self.name, f"{type(error).__name__}: {error}"))
-
-    @handles(ActorFailed)
-    def lane_died(self, message: ActorFailed) -> None:
-        """A thread of this actor died: die with it, to be restarted whole."""
-        raise QueueError(f"a thread of {self.name} died: {message.error}")
 
     @handles(Campaign)
     def campaign(self, message: Campaign) -> None:

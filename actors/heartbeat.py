@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from callboard.actors.base import CLUSTER, DISPATCHER, SUPERVISOR, WORKER, Actor, Parts, handles
-from callboard.actors.lane import Lane
 from callboard.core.election import margin_s
 from callboard.core.errors import Conflict, QueueError, SessionEnded
 from callboard.core.messages import (
     Abandoned,
-    ActorFailed,
     BeatAnswered,
     BeatDue,
     Begin,
@@ -31,6 +29,7 @@ from callboard.core.messages import (
 from callboard.core.records import Desired, PoolReport, SessionId
 
 if TYPE_CHECKING:
+    from callboard.actors.lane import Lane
     from callboard.core.ports import Bell
 
 
@@ -54,17 +53,9 @@ class Heartbeat(Actor):
     @handles(Begin)
     def begin(self, _message: Begin) -> None:
         """Open the session and join the cluster."""
-        self._lane = Lane("heartbeat", self._lane_died)
+        self._lane = self.lane("heartbeat")
         self._bell = self.parts.store.listen("nodes", self.teller(self.name, BeatDue()))
         self._open()
-
-    def _lane_died(self, error: BaseException) -> None:
-        self.actor_ref.tell(ActorFailed(self.name, f"{type(error).__name__}: {error}"))
-
-    @handles(ActorFailed)
-    def lane_died(self, message: ActorFailed) -> None:
-        """The thread of this actor died: die with it, to be restarted whole."""
-        raise QueueError(f"a thread of {self.name} died: {message.error}")
 
     # The session
 
@@ -76,11 +67,11 @@ class Heartbeat(Actor):
             try:
                 session = self.parts.store.open_session(info, ttl_s, reports)
             except Conflict as error:
-                self.actor_ref.tell(OpenAnswered(started_s, taken=True, error=str(error)))
+                self.tell_self(OpenAnswered(started_s, taken=True, error=str(error)))
             except QueueError as error:
-                self.actor_ref.tell(OpenAnswered(started_s, error=str(error)))
+                self.tell_self(OpenAnswered(started_s, error=str(error)))
             else:
-                self.actor_ref.tell(OpenAnswered(started_s, session))
+                self.tell_self(OpenAnswered(started_s, session))
 
         self._run(call)
 
@@ -99,11 +90,11 @@ class Heartbeat(Actor):
             try:
                 reply = self.parts.store.beat(session, reports)
             except SessionEnded:
-                self.actor_ref.tell(BeatAnswered(started_s, ended=True))
+                self.tell_self(BeatAnswered(started_s, ended=True))
             except QueueError as error:
-                self.actor_ref.tell(BeatAnswered(started_s, error=str(error)))
+                self.tell_self(BeatAnswered(started_s, error=str(error)))
             else:
-                self.actor_ref.tell(
+                self.tell_self(
                     BeatAnswered(started_s, reply.desired, reply.draining, reply.cancels, reply.waiting))
 
         self._run(call)

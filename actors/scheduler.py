@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from callboard.actors.base import ELECTOR, Actor, Parts, handles
 from callboard.core.errors import Fenced, InvalidSchedule, StoreReset, TermRefused, Unavailable
 from callboard.core.messages import Begin, Hello, Hold, Lead, PollDue, StepDown, Trust
 from callboard.core.records import Epoch, ScheduleRow, Term, TermClaim
-from callboard.core.schedule import due, tick_jobs
+from callboard.core.schedule import Decision, due, tick_job_id
 
 
 class Scheduler(Actor):
@@ -79,16 +80,24 @@ class Scheduler(Actor):
             except InvalidSchedule as error:
                 self._say_invalid(row, error)
                 continue
-            if decision.last_tick_ms != row.last_tick_ms and self._trusted():
-                jobs = tick_jobs(row, decision)
-                if self.parts.store.fire_tick(epoch, row.name, row.last_tick_ms, decision.last_tick_ms, jobs):
-                    for job in jobs:
-                        self.emit("scheduler.fired", schedule=row.name, job=job.id, queue=job.queue)
-                    if decision.skipped:
-                        self.emit("scheduler.skipped", schedule=row.name, ticks=decision.skipped)
-            if decision.next_look_ms is not None:
-                wait_s = min(wait_s, (decision.next_look_ms - now_ms) / 1000)
+            if self._carry_out(epoch, row, decision) and decision.missed:
+                self.emit("scheduler.skipped", schedule=row.name, ticks=decision.missed)
+            if decision.next_ms is not None:
+                wait_s = min(wait_s, (decision.next_ms - now_ms) / 1000)
         return wait_s
+
+    def _carry_out(self, epoch: Epoch, row: ScheduleRow, decision: Decision) -> bool:
+        """Step by step; where another was quicker, the rest is void."""
+        for step in decision.steps:
+            if not self._trusted():
+                return False
+            job = replace(row.job, id=tick_job_id(row.name, step.tick_ms))
+            jobs = (job,) if step.fires else ()
+            if not self.parts.store.fire_tick(epoch, row.name, step.last_tick_ms, step.tick_ms, jobs):
+                return False
+            if step.fires:
+                self.emit("scheduler.fired", schedule=row.name, tick_ms=step.tick_ms, job=job.id, queue=job.queue)
+        return True
 
     def _begin(self) -> Epoch:
         """The store's epoch of this term: begin_term gives the same to whoever asks for the same term."""

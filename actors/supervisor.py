@@ -28,6 +28,7 @@ from callboard.core.messages import (
     Begin,
     CloseSession,
     Drained,
+    Hello,
     Hold,
     Resigned,
     RestartActor,
@@ -38,6 +39,7 @@ from callboard.core.restart import Intensity, Restarts, restart
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import TracebackType
 
     from callboard.core.config import PoolConfig
 
@@ -77,6 +79,17 @@ class Supervisor(Actor):
             self.parts.restarts[name] = 0
             make(False)  # noqa: FBT003 - the makers' one argument
         self.emit("supervisor.started", actors=sorted(self._makers))
+
+    def on_failure(self, exception_type: type[BaseException] | None, exception_value: BaseException | None,
+                   traceback: TracebackType | None) -> None:
+        """Nobody restarts the Supervisor: the node ends."""
+        del exception_type, traceback
+        self.parts.timers.cancel_all(self.name)
+        self._end(GAVE_UP_EXIT_CODE, f"the supervisor died: {type(exception_value).__name__}: {exception_value}")
+
+    @handles(Hello)
+    def hello(self, _message: Hello) -> None:
+        """The node asks whether everyone was started: the answer comes behind Begin."""
 
     @handles(ActorFailed)
     def actor_failed(self, message: ActorFailed) -> None:

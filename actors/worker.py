@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING
 
 from callboard.actors.base import DISPATCHER, HEARTBEAT, SUPERVISOR, Actor, Parts, handles
 from callboard.actors.ends import EndsBuffer, PoolState, Tally, error_fields
-from callboard.actors.lane import Lane
 from callboard.core.errors import QueueError
 from callboard.core.messages import (
     Abandoned,
-    ActorFailed,
     Adjust,
     Begin,
     CancelJobs,
@@ -42,6 +40,7 @@ from callboard.core.verdict import QueueDefaults, outcome_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from callboard.actors.lane import Lane
     from callboard.core.config import PoolConfig
     from callboard.core.ports import Bell
 
@@ -61,7 +60,6 @@ class Worker(Actor):
         self._executor = parts.host.executor(pool.name, pool.slots, pool.timeout_s)
         self._ends = EndsBuffer(lambda: self.tell(name, EndsReady()), self._note)
         self._lane: Lane | None = None
-        self._stopper: Lane | None = None
         self._bell: Bell | None = None
         self._session: SessionId | None = None
         self._slots = pool.slots
@@ -80,27 +78,22 @@ class Worker(Actor):
     def begin(self, message: Begin) -> None:
         """Start children, and ask for the session."""
         self._restarted = message.restarted
-        self._lane = Lane(self.name, self._lane_died)
+        self._lane = self.lane(self.name)
         self._executor.start(self._ends)
         self.parts.pools[self.name] = PoolState(PoolReport(self._pool.name, self._pool.queues, self._slots, 0),
                                                 self._executor.running, self._pool.name)
         self.tell(HEARTBEAT, Hello(self.name))
         self.later(self.parts.config.poll_s, PollDue())
 
-    def _lane_died(self, error: BaseException) -> None:
-        self.actor_ref.tell(ActorFailed(self.name, f"{type(error).__name__}: {error}"))
-
-    @handles(ActorFailed)
-    def lane_died(self, message: ActorFailed) -> None:
-        """A thread of this actor died: die with it, to be restarted whole."""
-        raise QueueError(f"a thread of {self.name} died: {message.error}")
-
     # Sessions
 
     @handles(SessionOpened)
     def session_opened(self, message: SessionOpened) -> None:
         """Offer the slots; see what the store thinks that this node runs."""
-        if self._session == message.session or self._stopping:
+        if self._stopping:
+            return
+        if self._session == message.session:  # a Heartbeat that was restarted knows no capacities
+            self._report(force=True)
             return
         self._session = message.session
         self._listen(message.session)
@@ -164,7 +157,7 @@ class Worker(Actor):
             except QueueError as error:
                 answer = TakeAnswered(session, (), healing, str(error))
             if answer.jobs or answer.error or healing:
-                self.actor_ref.tell(answer)
+                self.tell_self(answer)
 
         self._lane.run(call)
 
@@ -246,7 +239,7 @@ class Worker(Actor):
                 answer = Finished(self.parts.store.finish(session, batch))
             except QueueError as error:
                 answer = Finished(None, str(error))
-            self.actor_ref.tell(answer)
+            self.tell_self(answer)
 
         lane.run(call)
 
@@ -345,19 +338,21 @@ class Worker(Actor):
     @handles(Hold)
     def hold(self, message: Hold) -> None:
         """Start nothing more; hand back what never started; wait for the rest until the deadline."""
-        if self._stopping:
+        if not self._stopping:
+            self._stopping = True
+            self._report(force=True)
+            self._executor.hold()
+        if self._stopped:
             return
-        self._stopping = True
-        self._report(force=True)
-        self._executor.hold()
-        executor, name, directory = self._executor, self.name, self.parts.directory
-        self._stopper = Lane(f"{name}-stop", self._lane_died)
+        executor = self._executor
 
         def call() -> None:
             executor.stop(message.deadline_boot_s)
-            directory.tell(name, ExecutorStopped())
+            self.tell_self(ExecutorStopped())
 
-        self._stopper.run(call)
+        stopper = self.lane(f"{self.name}-stop")  # a new one for each: a second Hold hurries the first
+        stopper.run(call)
+        stopper.close()
 
     @handles(ExecutorStopped)
     def executor_stopped(self, _message: ExecutorStopped) -> None:
@@ -383,9 +378,8 @@ class Worker(Actor):
             self._bell.close()
         if not self._stopped:
             self._executor.stop(self.now())
-        for lane in (self._lane, self._stopper):
-            if lane is not None:
-                lane.close(timeout_s=1.0)
+        if self._lane is not None:
+            self._lane.close(timeout_s=1.0)
         self._collect()
         batch = self._sending + self._outbox
         if batch and self._session is not None:

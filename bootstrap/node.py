@@ -13,7 +13,7 @@ from callboard.actors.base import SUPERVISOR, Directory, Parts, start_actor
 from callboard.actors.supervisor import Supervisor
 from callboard.actors.timers import Timers
 from callboard.backends.clock import SystemClock
-from callboard.core.messages import Message, StopNode
+from callboard.core.messages import Hello, Message, StopNode
 from callboard.core.records import NodeInfo
 from callboard.logs import EventLog
 from callboard.stores import mask_url, open_cluster, open_store
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 ACTOR_STOP_S = 10.0
 """How long the end of one actor is waited for when the node ends."""
+
+
+START_TIMEOUT_S = 30.0
+"""How long the actors may take to start; they only start threads."""
 
 
 def callboard_version() -> str:
@@ -95,7 +99,8 @@ class Node:
         try:
             self.specs = host.start()
             self._parts.timers.start()
-            start_actor(Supervisor, SUPERVISOR, self._parts)
+            supervisor = start_actor(Supervisor, SUPERVISOR, self._parts)
+            supervisor.ask(Hello("node"), timeout=START_TIMEOUT_S)  # answered once Begin has started everyone
         except BaseException:
             self._close()
             raise

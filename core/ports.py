@@ -425,7 +425,8 @@ class Executor(Protocol):
     def stop(self, deadline_boot_s: float) -> None:
         """hold(), let what runs end until the deadline, then kill it, wait for its death, report it INTERRUPTED.
 
-        Returns when no child is left and every end was reported.
+        Returns when no child is left and every end was reported. May be called again meanwhile, from another thread,
+        with an earlier deadline: the earliest holds.
         """
         ...
 

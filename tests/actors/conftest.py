@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 from fake_host import FakeHost
+from kit import eventually
 
 from callboard.backends.clock import SystemClock
 from callboard.backends.cluster.memory import MemoryCluster
@@ -63,11 +65,12 @@ class Bench:
         self.ran = threading.Condition()
         self.handler = lambda _job: None
 
-    def node(self, name="n1", slots=4, queue="default", **settings):
+    def node(self, name="n1", slots=4, queue="default", restart_max=5, restart_within_s=10.0, **settings):
         pools = (PoolConfig((QueueShare(queue),), slots),)
         options = {"lease_ttl_s": 1.0, "session_ttl_s": 1.0, "log_style": "off", "node": name, **settings}
         node = FakeNode(NodeSettings(app=("none",), store="memory://", pools=pools, **options), self.run,
                         store=self.store, cluster=self.cluster, clock=self.clock, roundtrip_messages=True)
+        node.config = replace(node.config, restart_max=restart_max, restart_within_s=restart_within_s)
         node.events = Events()
         node.log.follow(node.events)
         node.start()
@@ -87,6 +90,18 @@ class Bench:
         with self.ran:
             assert self.ran.wait_for(lambda: len(self.runs) >= count, timeout_s), (
                 f"{len(self.runs)} of {count} runs; {self.store.counts()}")
+
+    def wait_ran(self, job_id, timeout_s=10.0):
+        with self.ran:
+            assert self.ran.wait_for(lambda: any(job.id == job_id for job in self.runs), timeout_s), f"{job_id} never ran"
+
+    def wait_completed(self, count, timeout_s=20.0):
+        eventually(lambda: sum(row.completed for row in self.store.counts()) >= count, timeout_s,
+                   f"{count} completed; {self.store.counts()}")
+
+    def wait_threads(self, count):
+        eventually(lambda: threading.active_count() <= count, 10.0,
+                   f"at most {count} threads; {[thread.name for thread in threading.enumerate()]}")
 
     def close(self):
         for node in self.nodes:

@@ -107,6 +107,7 @@ class FakeExecutor:
                 pass
             self.generation += 1
             left, self.current = list(self.current), {}
+            self.idle.notify_all()
         if left:
             self.events.on_ends((), [RunEnd(token, EndKind.INTERRUPTED) for token in left])
         self.threads.shutdown(wait=False)
