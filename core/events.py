@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 
 class EventDoc(NamedTuple):
-    """One event: its level and what it means. Fields beyond time, level, event, actor, node and epoch are named in it."""
+    """One event: its level and what it means, with the fields that it has beyond those of every event."""
 
     level: str
     meaning: str
@@ -99,8 +99,10 @@ EVENTS: Final[dict[str, EventDoc]] = {
     "child.killed": EventDoc("warning", "a child was killed: pid, reason"),
     "child.died": EventDoc("warning", "a child ended by itself: pid, status"),
     # control
-    "control.refused": EventDoc("warning", "a connection to the node's socket was refused: reason"),
-    "control.command": EventDoc("info", "a command came through the node's socket: command"),
+    "control.refused": EventDoc("warning", "connections to the node's socket were refused or ended: reason, times "
+                                           "(since the last such event)"),
+    "control.command": EventDoc("info", "a command came through the node's socket: command, and what it is about"),
+    "control.failed": EventDoc("error", "the node's socket hit a bug of ours; that connection ended: error"),
 }
 
 
@@ -108,3 +110,26 @@ def level_of(event: str) -> str:
     """An event's level; an event that is not in the catalogue is an error of ours and says so loudly."""
     doc = EVENTS.get(event)
     return "error" if doc is None else doc.level
+
+
+def catalogue_page() -> str:
+    """docs/events.md."""
+    lines = [
+        "# Events",
+        "",
+        "What the actors log: JSON lines, or coloured text on a terminal. Every event has the fields `time`, `level`,",
+        "`event`, `actor` and `node`; `epoch` while its node leads; `job`, `token` and `queue` where they apply.",
+        "An event at `info` speaks of a batch; `debug` events speak of single jobs and are written only when someone",
+        "follows (`callboard events --follow`) or the node's log level is `debug`.",
+        "",
+        "This page is made from `core/events.py` (`python -m callboard.core.events > docs/events.md`).",
+        "",
+        "| event | level | meaning, and further fields |",
+        "|---|---|---|",
+    ]
+    lines += [f"| `{name}` | {doc.level} | {doc.meaning} |" for name, doc in sorted(EVENTS.items())]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(catalogue_page(), end="")  # noqa: T201 - a page for a person
