@@ -60,7 +60,8 @@ _HOMES = {
     "callboard.core.errors": (
         "AppImportFailed", "CodecError", "InvalidArgument", "InvalidJob", "InvalidSchedule", "NotFound",
         "PayloadTooLarge", "PermanentError", "PushOutcomeUnknown", "QueueError", "QueueFull", "RetryLater", "Snooze",
-        "StaleToken", "StoreUnavailable", "TimeLimitExceeded", "UnknownJob", "UnknownOption", "Unserialisable", "UsageError",
+        "StaleToken", "StoreUnavailable", "TimeLimitExceeded", "UnknownJob", "UnknownOption", "Unserialisable",
+        "UsageError",
     ),
     "callboard.core.health": ("QueueHealth", "QueueStats", "Thresholds"),
     "callboard.core.job": ("FailedJobError", "Job", "JobContext", "current_job"),
@@ -74,7 +75,15 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _MODULES = ("messages", "testing")
 
-__all__ = [*sorted(_HOME_OF), *_MODULES]  # noqa: PLE0604 - names, sorted from the map above
+__all__ = [  # noqa: RUF022 - the submodules come last
+    "AppImportFailed", "Backoff", "BoundJob", "Client", "CodecError", "FailedJobError", "FunctionJob",
+    "HealthChecker", "InvalidArgument", "InvalidJob", "InvalidSchedule", "Job", "JobContext", "NotFound",
+    "PayloadTooLarge", "PermanentError", "PoolStats", "PushOutcomeUnknown", "Queue", "QueueError", "QueueFull",
+    "QueueHealth", "QueueStats", "RetryLater", "Scheduler", "SchedulerConfig", "Snooze", "StaleToken",
+    "StoreUnavailable", "Thresholds", "TimeLimitExceeded", "Token", "UnknownJob", "UnknownOption", "Unserialisable",
+    "UsageError", "Worker", "WorkerConfig", "WorkerPool", "configure", "connect", "current_job", "driver", "job",
+    "messages", "testing",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -15,7 +15,7 @@ from callboard.core.options import JobOptions, did_you_mean, name_of, parse_opti
 from callboard.core.records import NewJob
 from callboard.core.registry import JobDefinition, encode_body, fields_of, registry
 from callboard.ids import new_job_id
-from callboard.jobs import BoundJob
+from callboard.jobs import BoundJob, FunctionJob
 from callboard.stores import canonical_url, mask_url, open_store
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Queue:
             QueueFull: Raised when a bound is reached.
             PushOutcomeUnknown: Raised when no reply came: push again with `id=error.job_id`.
         """
-        return self.store.push((self._new_job(job, options),)).ids[0]
+        return self.store.push((self.prepare(job, options),)).ids[0]
 
     def later(self, delay: float | timedelta, job: Job | BoundJob, **options: Any) -> str:
         """Push a job to be run after `delay` seconds (or timedelta), by the store's clock. Raises as push."""
@@ -81,13 +81,18 @@ class Queue:
 
     def push_many(self, jobs: Iterable[Job | BoundJob], **options: Any) -> list[str]:
         """Push jobs in batches of 500, each batch all or none; their ids in order. Raises as push."""
-        new: list[NewJob] = [self._new_job(job, options) for job in jobs]
+        new: list[NewJob] = [self.prepare(job, options) for job in jobs]
         if len(new) > 1 and options.get("id") is not None:
             raise InvalidArgument("push_many can't give one id to several jobs")
         ids: list[str] = []
         for start in range(0, len(new), PUSH_MANY_BATCH):
             ids += self.store.push(new[start : start + PUSH_MANY_BATCH]).ids
         return ids
+
+    def prepare(self, job: Job | BoundJob, options: dict[str, Any]) -> NewJob:
+        """What a push would write, checked; for who pushes later, as a schedule does. Raises as push."""
+        definition, arguments = _what(job)
+        return new_job(definition, arguments, options, self.name)
 
     async def apush(self, job: Job | BoundJob, **options: Any) -> str:
         """As push, for asyncio: the loop goes on meanwhile."""
@@ -117,10 +122,6 @@ class Queue:
         """The address without its password."""
         return f"<Queue {self.name!r} on {mask_url(self.url)}>"
 
-    def _new_job(self, job: Job | BoundJob, given: dict[str, Any]) -> NewJob:
-        definition, arguments = _what(job)
-        return new_job(definition, arguments, given, self.name)
-
 
 def new_job(definition: JobDefinition, arguments: dict[str, Any], given: dict[str, Any], queue: str) -> NewJob:
     """A checked job for the store: the push's options over the class's."""
@@ -149,10 +150,11 @@ def _what(job: object) -> tuple[JobDefinition, dict[str, Any]]:
         return registry.definition_of(job), fields_of(job)
     if isinstance(job, BoundJob):
         return job.definition, job.arguments
-    if isinstance(job, type) and issubclass(job, Job):
+    if isinstance(job, type):
         raise InvalidArgument(f"push an instance: {job.__name__}(...), not the class")
-    if hasattr(job, "bind"):
-        raise InvalidArgument(f"push {job!r} with its arguments: queue.push(function.bind(...)), or function.push(...)")
+    if isinstance(job, FunctionJob):
+        raise InvalidArgument("push a function job with its arguments: queue.push(function.bind(...)), or "
+                              "function.push(...)")
     raise InvalidArgument(f"{type(job).__name__} is no job: derive a class from callboard.Job, or decorate a function "
                           "with @callboard.job")
 
@@ -197,7 +199,7 @@ def configure(url: str) -> Queue:
 
 def stand_in(queue: Queue | None) -> Queue | None:
     """Let this queue stand for the default one until None does, for `callboard.testing`; who stood there before."""
-    global _stand_in  # noqa: PLW0603 - as _default
+    global _stand_in
     before, _stand_in = _stand_in, queue
     return before
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -139,7 +140,7 @@ class WorkerPool:
                 error = QueueError(f"{line.get('error_kind', '')}: {line.get('error', '')}", job=line["job"])
                 self._on_failed(self._end(line), error)
         except Exception:  # noqa: BLE001 - a callback's error must not end the thread that brings the events
-            sys.excepthook(*sys.exc_info())
+            traceback.print_exc()
 
     def _end(self, line: dict[str, Any]) -> JobEnd:
         payload: dict[str, Any] = {}
@@ -213,7 +214,7 @@ class Worker:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 traceback: TracebackType | None) -> None:
+                 trace: TracebackType | None) -> None:
         """Stop."""
         self.stop()
 
@@ -250,7 +251,7 @@ def app_of_this_program() -> tuple[str, ...]:
         elif script:
             names.append(str(script))
         else:
-            raise InvalidArgument("jobs that were typed into a shell can't be imported by a node: put them into a module")
+            raise InvalidArgument("jobs typed into a shell can't be imported by a node: put them into a module")
     if not names:
         raise InvalidArgument("no job is registered: import the modules that define them first")
     return tuple(names)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import msgpack
+
 from callboard.core.errors import CodecError, PayloadTooLarge, Unserialisable
 
 FRAME_MAX_BYTES: Final = 1 << 20

@@ -8,9 +8,10 @@ from typing import Final
 from callboard.core.records import Backoff, QueueShare
 
 LEASE_TTL_S: Final = 5.0
-"""How long a leader is trusted without a renewal: kill -9 of a leader costs about this. DESIGN.md's failover figures."""
+"""How long a leader is trusted without a renewal: kill -9 of a leader costs about this."""
 SESSION_TTL_S: Final = 10.0
 """How long a node's heartbeat may stand still before its jobs are given to others."""
+DEFAULT_BACKOFF: Final = Backoff(60.0)
 STOP_GRACE_S: Final = 30.0
 """What a graceful stop leaves running jobs; as Kubernetes' default."""
 
@@ -27,7 +28,7 @@ class PoolConfig:
     slots: int
     max_attempts: int = 3
     timeout_s: float = 300.0
-    backoff: Backoff = Backoff(60.0)
+    backoff: Backoff = DEFAULT_BACKOFF
 
     @property
     def name(self) -> str:

@@ -184,4 +184,4 @@ class Snooze(QueueError):
 
 
 class TimeLimitExceeded(QueueError):
-    """Raised in a running job when its timeout has passed; if it goes on, its process is killed a grace period later."""
+    """Raised in a running job when its timeout has passed; its process is killed a grace period later if it goes on."""

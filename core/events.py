@@ -88,7 +88,7 @@ EVENTS: Final[dict[str, EventDoc]] = {
     "job.output": EventDoc("info", "a line that a job printed: pid, stream, line; job, token, queue where certain"),
     "job.output_dropped": EventDoc("warning", "a job printed too fast, lines were dropped: lines"),
     "job.progress": EventDoc("info", "a job reports how far it is: done, total, note"),
-    "job.retry_after_failed": EventDoc("warning", "a job's retry_after method failed, the queue's backoff holds: error"),
+    "job.retry_after_failed": EventDoc("warning", "a retry_after method failed, the queue's backoff holds: error"),
     # children
     "template.started": EventDoc("info", "the template process imported the app: pid"),
     "template.died": EventDoc("error", "the template process ended; it is started again: pid, status"),

@@ -6,14 +6,15 @@ import contextvars
 import dataclasses
 import inspect
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final, dataclass_transform
 
 from callboard.core.errors import InvalidJob, QueueError
-from callboard.core.records import Backoff, Token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import timedelta
+
+    from callboard.core.records import Backoff, Token
 
 RESERVED: Final = frozenset({
     "queue", "delay", "max_attempts", "timeout", "retry_after", "permanent", "priority", "unique",
@@ -142,8 +143,8 @@ def _refuse_reserved_fields(cls: type) -> None:
     own = inspect.get_annotations(cls)
     for name, annotation in own.items():
         if name in RESERVED and "ClassVar" not in str(annotation):
-            raise InvalidJob(f"{cls.__name__}.{name} would be a field, but {name!r} is a setting of every job: rename the "
-                             f"field, or set it without an annotation ({name} = ...)")
+            raise InvalidJob(f"{cls.__name__}.{name} would be a field, but {name!r} is a setting of every job: rename "
+                             f"the field, or set it without an annotation ({name} = ...)")
 
 
 class FailedJobError(QueueError):

@@ -19,6 +19,7 @@ NAME_MAX: Final = 200
 PRIORITY_MAX: Final = 100
 """Priorities go from -100 to 100; higher runs first."""
 ATTEMPTS_MAX: Final = 1_000
+FACTOR_MAX: Final = 100.0
 DELAY_MAX_S: Final = 10 * 366 * 86_400.0
 """Limit of a delay, a backoff and a timeout, in seconds: ten years."""
 
@@ -56,7 +57,9 @@ class JobOptions:
         return replace(self, delay_s=delay_s)
 
 
-PUSH_OPTIONS: Final = ("queue", "delay", "max_attempts", "timeout", "retry_after", "priority", "unique", "headers", "id")
+PUSH_OPTIONS: Final = (
+    "queue", "delay", "max_attempts", "timeout", "retry_after", "priority", "unique", "headers", "id",
+)
 
 
 def parse_options(given: Mapping[str, Any], *, allowed: Iterable[str] = PUSH_OPTIONS, what: str = "push") -> JobOptions:
@@ -150,7 +153,7 @@ def backoff_of(value: object) -> Backoff:
         return Backoff(seconds(value, "retry_after"))
     seconds(value.base_s, "backoff base_s")
     seconds(value.cap_s, "backoff cap_s")
-    if not 1.0 <= value.factor <= 100.0:
+    if not 1.0 <= value.factor <= FACTOR_MAX:
         raise InvalidArgument(f"backoff factor must be 1 to 100, not {value.factor!r}")
     if not 0.0 <= value.jitter <= 1.0:
         raise InvalidArgument(f"backoff jitter must be 0 to 1, not {value.jitter!r}")

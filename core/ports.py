@@ -164,7 +164,9 @@ class NodeStore(Protocol):
         """End the node's own session, its children being dead: assigned rows go back, running ones as lost."""
         ...
 
-    def take(self, session: SessionId, queues: Sequence[str], holding: Sequence[Held] | None = None) -> tuple[TakenJob, ...]:
+    def take(
+        self, session: SessionId, queues: Sequence[str], holding: Sequence[Held] | None = None
+    ) -> tuple[TakenJob, ...]:
         """Move the session's assigned rows of these queues to running and return them.
 
         With `holding` it also returns the session's running rows of these queues that the list does not name
@@ -203,7 +205,9 @@ class OperatorStore(Protocol):
         """One job, or None."""
         ...
 
-    def jobs(self, state: JobState, queue: str | None, limit: int, before_id: str | None = None) -> tuple[JobRecord, ...]:
+    def jobs(
+        self, state: JobState, queue: str | None, limit: int, before_id: str | None = None
+    ) -> tuple[JobRecord, ...]:
         """Jobs of one state, newest first, at most limit (1 to 1,000); before_id pages on."""
         ...
 

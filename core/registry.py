@@ -1,4 +1,4 @@
-"""Which jobs there are: names to definitions. Names come from users' code alone; nothing is imported because of data."""
+"""Which jobs there are: names to definitions. Names come from users' code alone; data imports nothing."""
 
 from __future__ import annotations
 
