@@ -13,10 +13,11 @@ from callboard.actors.base import SUPERVISOR, Directory, Parts, start_actor
 from callboard.actors.supervisor import Supervisor
 from callboard.actors.timers import Timers
 from callboard.backends.clock import SystemClock
+from callboard.control import ControlServer
 from callboard.core.messages import Hello, Message, StopNode
 from callboard.core.records import NodeInfo
 from callboard.logs import EventLog
-from callboard.stores import mask_url, open_cluster, open_store
+from callboard.stores import canonical_url, mask_url, open_cluster, open_store
 
 if TYPE_CHECKING:
     from callboard.core.ports import Clock, ClusterBackend, ExecutorHost, JobStore
@@ -67,6 +68,7 @@ class Node:
         self._exit: tuple[int, str] = (0, "stopped")
         self._closed = False
         self._parts: Parts | None = None
+        self._control: ControlServer | None = None
         self.specs: tuple[JobSpec, ...] = ()
 
     @property
@@ -87,34 +89,39 @@ class Node:
         self.log.emit("node", "node.starting", store=mask_url(settings.store),
                       cluster=mask_url(settings.cluster or settings.store), pid=os.getpid(),
                       executor=settings.executor, pools={p.name: p.slots for p in self.config.pools})
-        store = self._given[0] or open_store(settings.store, self.clock)
-        cluster = self._given[1] or open_cluster(settings.cluster or settings.store, self.clock)
         directory = Directory(roundtrip=self.config.roundtrip_messages)
-        host = self._make_host()
-        self._parts = Parts(
-            config=self.config, info=self._info(store), store=store, cluster=cluster, host=host, clock=self.clock,
-            timers=Timers(self.clock, directory), directory=directory, emit=self.log.emit,
-            wants_jobs=self.log.wants_jobs, exit_node=self._exit_node, epoch=self._epoch,
-        )
+        self._control = ControlServer(self.log, self.clock, directory, lambda: self.specs)
         try:
-            self.specs = host.start()
-            self._parts.timers.start()
-            supervisor = start_actor(Supervisor, SUPERVISOR, self._parts)
+            path = self._control.open(canonical_url(settings.store), self.config.node)
+            parts = self._parts = self._assemble(directory, path)
+            self.specs = parts.host.start()
+            parts.timers.start()
+            supervisor = start_actor(Supervisor, SUPERVISOR, parts)
             supervisor.ask(Hello("node"), timeout=START_TIMEOUT_S)  # answered once Begin has started everyone
         except BaseException:
             self._close()
             raise
         self.log.emit("node", "node.ready", jobs=len(self.specs))
 
+    def _assemble(self, directory: Directory, control_path: str) -> Parts:
+        settings = self.settings
+        store = self._given[0] or open_store(settings.store, self.clock)
+        cluster = self._given[1] or open_cluster(settings.cluster or settings.store, self.clock)
+        return Parts(
+            config=self.config, info=self._info(store, control_path), store=store, cluster=cluster,
+            host=self._make_host(), clock=self.clock, timers=Timers(self.clock, directory), directory=directory,
+            emit=self.log.emit, wants_jobs=self.log.wants_jobs, exit_node=self._exit_node, epoch=self._epoch,
+        )
+
     def _make_host(self) -> ExecutorHost:
         from callboard.hosts import make_host  # noqa: PLC0415 - keeps importing this module light
 
-        return make_host(self.settings, self.config, self.clock, self.log)
+        return make_host(self.settings, self.clock)
 
-    def _info(self, store: JobStore) -> NodeInfo:
+    def _info(self, store: JobStore, control_path: str) -> NodeInfo:
         return NodeInfo(
             node=self.config.node, boot_id=secrets.token_hex(8), host=socket.gethostname()[:255], pid=os.getpid(),
-            version=callboard_version(), socket="", started_ms=store.store_now_ms(),
+            version=callboard_version(), socket=control_path, started_ms=store.store_now_ms(),
         )
 
     def tell(self, actor: str, message: Message) -> bool:
@@ -141,10 +148,16 @@ class Node:
             self._ended.set()
 
     def _close(self) -> None:
-        if self._closed or self._parts is None:
+        if self._closed:
             return
         self._closed = True
-        parts = self._parts
+        if self._parts is not None:
+            self._take_apart(self._parts)
+        self.log.emit("node", "node.stopped", code=self._exit[0], reason=self._exit[1])
+        if self._control is not None:
+            self._control.close()
+
+    def _take_apart(self, parts: Parts) -> None:
         names = sorted(parts.directory.names(), key=lambda name: name != SUPERVISOR)  # first who restarts the others
         refs = [ref for name in names if (ref := parts.directory.ref(name)) is not None]
         for ref in refs:
@@ -157,4 +170,3 @@ class Node:
             parts.cluster.close()
         if self._given[0] is None:
             parts.store.close()
-        self.log.emit("node", "node.stopped", code=self._exit[0], reason=self._exit[1])

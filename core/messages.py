@@ -648,9 +648,14 @@ class FollowEvents(Message):
 
 @message(92)
 class EventLine(Message):
-    """One event as a JSON line."""
+    """One event as a JSON line.
+
+    Attributes:
+        lost: events before it that this follower was too slow for.
+    """
 
     line: str
+    lost: int = 0
 
 
 @message(93)
