@@ -1,0 +1,82 @@
+"""One event loop for the async jobs of a thread, kept from job to job, so that their connections can be kept too."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from callboard.core.errors import TimeLimitExceeded
+
+if TYPE_CHECKING:
+    import asyncio
+    import contextvars
+    from collections.abc import Awaitable
+
+
+class AsyncRunner:
+    """Awaits one thing at a time."""
+
+    def __init__(self) -> None:
+        """The loop is made for the first async job."""
+        self._runner: asyncio.Runner | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._limited: str | None = None
+
+    def run(self, awaitable: Awaitable[Any], context: contextvars.Context) -> None:
+        """Await it; raises what it raises, and TimeLimitExceeded where `cancel` stopped it."""
+        import asyncio  # noqa: PLC0415 - costs 40 ms, and most apps have no async job
+
+        if self._runner is None:
+            self._runner = asyncio.Runner()
+        self._limited = None
+        finished = False
+        try:
+            error = self._runner.run(self._await(awaitable), context=context)
+            finished = True
+        finally:
+            self._task = None
+            if not finished:
+                self.close()  # something tore the loop's own code apart
+        if isinstance(error, asyncio.CancelledError) and self._limited is not None:
+            raise TimeLimitExceeded(self._limited) from error
+        if error is not None:
+            raise error
+
+    async def _await(self, awaitable: Awaitable[Any]) -> BaseException | None:
+        import asyncio  # noqa: PLC0415 - as above
+
+        self._task = asyncio.current_task()
+        try:
+            await awaitable
+        except BaseException as error:  # noqa: BLE001 - a SystemExit must not end the loop; it is raised by run()
+            return error
+        return None
+
+    def cancel(self, message: str, *, only_waiting: bool) -> bool:
+        """Stop what is awaited, from a signal handler or another thread.
+
+        Args:
+            message: of the TimeLimitExceeded.
+            only_waiting: do nothing while the job's own code is being executed.
+
+        Returns:
+            Whether there was something to be stopped.
+        """
+        import asyncio  # noqa: PLC0415 - as above
+
+        task = self._task
+        if task is None:
+            return False
+        loop = task.get_loop()
+        if only_waiting and asyncio.current_task(loop) is not None:
+            return False
+        self._limited = message
+        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: the job has ended
+            loop.call_soon_threadsafe(task.cancel)
+        return True
+
+    def close(self) -> None:
+        """End the loop and what it still runs."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            runner.close()

@@ -1,0 +1,233 @@
+"""The jobs of one pool: those that wait, those that its children have, and the ends that were not told yet."""
+
+from __future__ import annotations
+
+import signal
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from callboard.core.childdeath import fates
+from callboard.core.codec import FRAME_MAX_BYTES
+from callboard.core.errorrecord import RECORD_MAX_BYTES, error_record
+from callboard.core.errors import CodecError
+from callboard.core.placement import UNKNOWN, place
+from callboard.core.prefetch import Expectations
+from callboard.core.records import ErrorRecord
+from callboard.core.runs import EndKind, RunEnd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from callboard.backends.executors.link import ChildLink, Entry
+    from callboard.core.records import TakenJob, Token
+
+_NS: Final = 1e9
+
+
+class PoolJobs:
+    """All of it is guarded by the pool's lock.
+
+    Attributes:
+        holding: nothing starts any more.
+        completed, others: ends to be told.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        """`timeout_s`: of jobs that name none."""
+        self.timeout_s = timeout_s
+        self.holding = False
+        self.completed: list[Token] = []
+        self.others: list[RunEnd] = []
+        self.expectations = Expectations()
+        self._backlog: deque[TakenJob] = deque()
+
+    def __len__(self) -> int:
+        """Jobs that wait outside of the children."""
+        return len(self._backlog)
+
+    def accept(self, jobs: Sequence[TakenJob]) -> None:
+        """Take jobs into the line."""
+        if self.holding:
+            self._not_started(jobs)
+            return
+        for job in jobs:
+            if len(job.body) > FRAME_MAX_BYTES or len(job.error or b"") > RECORD_MAX_BYTES:
+                self._unfit(job)
+            else:
+                self._backlog.append(job)
+
+    def place(self, links: Iterable[ChildLink]) -> list[tuple[ChildLink, float]]:
+        """Give what waits to children; which of them got something, and the shortest time limit of what each got."""
+        if not self._backlog:
+            return []
+        open_links = [link for link in links if link.takes]
+        if not open_links:
+            return []
+        expected = self.expectations.of
+        line = ((expected(job.name) or UNKNOWN, job.losses > 0) for job in self._backlog)
+        batches: dict[int, list[tuple[TakenJob, float, float]]] = {}
+        for position in place(line, [link.load() for link in open_links]):
+            job = self._backlog.popleft()
+            expected_s = expected(job.name) or UNKNOWN
+            batches.setdefault(position, []).append((job, expected_s, job.timeout_s or self.timeout_s))
+        for position, batch in batches.items():
+            link = open_links[position]
+            link.alone = batch[-1][0].losses > 0
+            for job in link.give(batch, self.timeout_s):
+                self._unfit(job)
+        return [(open_links[position], min(limit_s for _, _, limit_s in batch)) for position, batch in batches.items()]
+
+    def collect(self, link: ChildLink) -> None:
+        """Note what has completed in a child."""
+        self.completed += [job.token for job in link.collect()]
+
+    def learn(self, stats: object) -> None:
+        """Take in what a child says of durations. Raises CodecError."""
+        if not isinstance(stats, list):
+            raise CodecError("statistics are a list")
+        for entry in stats:
+            match entry:
+                case [str(name), int(count), int(total_ns)]:
+                    self.expectations.add(name, count, total_ns / _NS)
+                case _:
+                    raise CodecError("statistics are of name, count and ns")
+
+    def ended(self, link: ChildLink, message: list[Any]) -> None:
+        """Note an end that a child reported. Raises CodecError."""
+        match message:
+            case [int(index), int(kind), error, bool(permanent), retry_after_s, snooze_s, float(duration_s)] if (
+                EndKind.RAISED <= kind <= EndKind.UNKNOWN_JOB
+            ):
+                entry = link.entry(index)
+                if entry is None:
+                    return
+                link.ended += 1
+                cancelled = index in link.cancelled
+                link.forget(entry)
+                if entry.job is None:
+                    return
+                if cancelled:
+                    self.others.append(RunEnd(entry.job.token, EndKind.CANCELLED, duration_s=duration_s))
+                else:
+                    self.others.append(RunEnd(entry.job.token, EndKind(kind), _record(error), permanent,
+                                              _seconds(retry_after_s), _seconds(snooze_s), duration_s))
+            case _:
+                raise CodecError("not an end")
+
+    def skipped(self, link: ChildLink, message: list[Any]) -> None:
+        """Note that a child passed over a job that was to be taken back. Raises CodecError."""
+        match message:
+            case [int(index)]:
+                entry = link.entry(index)
+                if entry is None:
+                    return
+                cancelled = index in link.cancelled
+                link.forget(entry)
+                if entry.job is None:
+                    return
+                if cancelled:
+                    self.others.append(RunEnd(entry.job.token, EndKind.CANCELLED))
+                else:
+                    self.accept_again([entry.job])
+            case _:
+                raise CodecError("not a number of a job")
+
+    def accept_again(self, jobs: Sequence[TakenJob]) -> None:
+        """Put jobs that never started back to the head of the line."""
+        if self.holding:
+            self._not_started(jobs)
+        else:
+            self._backlog.extendleft(reversed(jobs))
+
+    def died(self, link: ChildLink, status: int | None, now_s: float) -> None:
+        """Deal with all that a dead child had."""
+        self.collect(link)
+        entries = {entry.number: entry for entry in link.entries()}
+        starts = {entry.number: start_s for entry, start_s in link.runs()}
+        verdict = fates(
+            link.states(), overran=link.overran, cancelled=link.cancelled, interrupted=link.killed_for == "stop",
+        )
+        waiting: list[TakenJob] = []
+        for index in verdict.waiting:
+            job = entries[index].job
+            if job is not None and index in link.cancelled:
+                self.others.append(RunEnd(job.token, EndKind.CANCELLED))
+            elif job is not None:
+                waiting.append(job)
+        for index, kind in verdict.ended:
+            duration_s = max(now_s - starts.get(index, now_s), 0.0)
+            self._died_under(entries[index], kind, status, duration_s)
+        self.accept_again(waiting)
+        for entry in entries.values():
+            link.forget(entry)
+
+    def _died_under(self, entry: Entry, kind: EndKind, status: int | None, duration_s: float) -> None:
+        if entry.job is None:
+            return
+        how = how_it_ended(status)
+        error = {
+            EndKind.TIMED_OUT: error_record(
+                "Timeout", f"the job ran longer than its timeout of {entry.timeout_s:g} s and its process was killed"),
+            EndKind.CHILD_DIED: error_record("ChildDied", f"the job's process {how}"),
+            EndKind.NEIGHBOUR_DIED: error_record("ChildDied", f"the process that it shared with other jobs {how}"),
+            EndKind.INTERRUPTED: error_record("Interrupted", "the node stopped before the job was done"),
+        }.get(kind)
+        self.others.append(RunEnd(entry.job.token, kind, error, duration_s=duration_s))
+
+    def cancel_waiting(self, token: Token) -> bool:
+        """Cancel a job in the line; whether it was there."""
+        for job in self._backlog:
+            if job.token == token:
+                self._backlog.remove(job)
+                self.others.append(RunEnd(token, EndKind.CANCELLED))
+                return True
+        return False
+
+    def hold(self, links: Iterable[ChildLink]) -> None:
+        """Nothing starts from now on; what waits comes back."""
+        self.holding = True
+        self._not_started(self._backlog)
+        self._backlog.clear()
+        for link in links:
+            self._not_started(link.take_back())
+
+    def drop(self) -> int:
+        """Forget the line; how many."""
+        count = len(self._backlog)
+        self._backlog.clear()
+        return count
+
+    def _not_started(self, jobs: Iterable[TakenJob]) -> None:
+        self.others += [RunEnd(job.token, EndKind.NOT_STARTED) for job in jobs]
+
+    def _unfit(self, job: TakenJob) -> None:
+        error = error_record("CodecError", f"the job {job.id!r} can't be handed to a child: it is too large or malformed")
+        self.others.append(RunEnd(job.token, EndKind.RAISED, error, permanent=True))
+
+
+def how_it_ended(status: int | None) -> str:
+    """The end of a process in words; its status is negative for a signal."""
+    if status is None:
+        return "ended with the template process"
+    if status >= 0:
+        return f"ended with exit status {status}"
+    try:
+        return f"was killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"was killed by signal {-status}"
+
+
+def _record(error: object) -> ErrorRecord | None:
+    match error:
+        case None:
+            return None
+        case [str(kind), str(message), str(traceback)]:
+            return error_record(kind, message, traceback)
+        case _:
+            raise CodecError("not an error record")
+
+
+def _seconds(value: object) -> float | None:
+    if value is None or isinstance(value, float):
+        return value
+    raise CodecError("not a number of seconds")
