@@ -17,6 +17,7 @@ POLL_S: Final = 0.5
 _MOMENT_S: Final = 0.001
 _BATCH: Final = 200
 _JOIN_S: Final = 5.0
+_NOTHING: Final = object()  # equals no look
 
 
 class Source(Protocol):
@@ -69,7 +70,7 @@ class Follower:
         self._thread: threading.Thread | None = None
         self._subscribers: tuple[Following, ...] = ()
         self._watchers: tuple[Following, ...] = ()
-        self._seen: object = None
+        self._seen: object = _NOTHING
         self._failing = False
 
     def subscribe(self, callback: Callable[[bytes], None], after: int) -> Following:
@@ -108,7 +109,7 @@ class Follower:
                 raise ClusterUnavailable("this cluster backend was closed; open another")
             if following.after is None:
                 self._watchers += (following,)
-                self._seen = None  # whatever the next look finds is news for the new one
+                self._seen = _NOTHING  # whatever the next look finds is news for the new one
             else:
                 self._subscribers += (following,)
             self._rung = True
@@ -164,7 +165,7 @@ class Follower:
         seen, until_s = self._source.look()
         with self._wake:
             # A watcher that came meanwhile has cleared `_seen`, and is called in the next round.
-            changed = before is None or seen != before
+            changed = seen != before
             if self._seen is before:
                 self._seen = seen
             watchers = self._watchers

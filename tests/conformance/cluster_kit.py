@@ -1,0 +1,178 @@
+"""What the cluster backends' conformance tests are written with; `rig = cluster_kit.rig` in a test file is its fixture.
+
+To hold another backend to the suite, add a maker to PLACES.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from callboard.backends.cluster.memory import MemoryCluster
+from callboard.backends.cluster.sql import SqliteCluster
+from callboard.core.records import NodeInfo, Term
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from callboard.core.ports import ClusterBackend
+
+WAIT_S = 20.0
+"""Deadline of whatever a test waits for; far more than it takes."""
+
+
+@dataclass
+class Place:
+    """One cluster's data, and how to open it.
+
+    Attributes:
+        open: a client; memory gives the same object again.
+        ttl_s: the shortest ttl that the backend keeps to; what the tests wait for expires after it.
+        wipe: delete leases, locks and members as a careless operator would; None where nobody can.
+        shared: two clients of the same data exist, and the data outlive them.
+    """
+
+    name: str
+    open: Callable[[], ClusterBackend]
+    ttl_s: float
+    wipe: Callable[[], None] | None = None
+    shared: bool = True
+
+
+@dataclass
+class ClusterRig:
+    """A cluster under test, with two clients: two nodes."""
+
+    place: Place
+    wait_s: float = WAIT_S
+    opened: list[ClusterBackend] = field(default_factory=list)
+
+    @property
+    def ttl_s(self) -> float:
+        """A ttl that is over soon."""
+        return self.place.ttl_s
+
+    @property
+    def a(self) -> ClusterBackend:
+        """The first client."""
+        return self.opened[0] if self.opened else self.another()
+
+    @property
+    def b(self) -> ClusterBackend:
+        """The second client."""
+        return self.opened[1] if len(self.opened) > 1 else (self.a, self.another())[1]
+
+    def another(self) -> ClusterBackend:
+        """One more client."""
+        backend = self.place.open()
+        self.opened.append(backend)
+        return backend
+
+    def reopen(self) -> None:
+        """Close every client, and forget them; where the data would go with them, they stay."""
+        if self.place.shared:
+            self.close()
+            self.opened.clear()
+
+    def close(self) -> None:
+        """Close every client."""
+        for backend in self.opened:
+            backend.close()
+
+    def win(self, backend: ClusterBackend, owner: str, ttl_s: float | None = None) -> Term:
+        """Campaign as soon as the watch says so, until it is won; fails at the deadline."""
+        term = self.told(backend, lambda: backend.campaign(owner, ttl_s or self.ttl_s), f"{owner} leads")
+        assert isinstance(term, Term)
+        return term
+
+    def told(self, backend: ClusterBackend, look: Callable[[], object], what: str) -> object:
+        """Look whenever the watch calls back, and only then, until there is something; fails at the deadline."""
+        hint = threading.Event()
+        bell = backend.watch(hint.set)
+        deadline_s = time.monotonic() + self.wait_s
+        try:
+            while hint.wait(max(0.0, deadline_s - time.monotonic())):
+                hint.clear()
+                if found := look():
+                    return found
+        finally:
+            bell.close()
+        raise AssertionError(f"the watch did not tell within {self.wait_s} s: {what}")
+
+
+def leads(backend: ClusterBackend, term: Term) -> bool:
+    """Whether the backend says that exactly this term is in force."""
+    leader = backend.leader()
+    return leader is not None and leader[:2] == term[:2]
+
+
+class Inbox:
+    """A subscriber that keeps what it got."""
+
+    def __init__(self, rig: ClusterRig, backend: ClusterBackend) -> None:
+        """Subscribe."""
+        self._rig = rig
+        self._changed = threading.Condition()
+        self.got: list[bytes] = []
+        self.bell = backend.subscribe(self._take)
+
+    def _take(self, message: bytes) -> None:
+        with self._changed:
+            self.got.append(message)
+            self._changed.notify_all()
+
+    def wait(self, count: int) -> list[bytes]:
+        """Wait for so many messages; fails at the deadline."""
+        with self._changed:
+            arrived = self._changed.wait_for(lambda: len(self.got) >= count, self._rig.wait_s)
+            assert arrived, f"{len(self.got)} of {count} messages arrived within {self._rig.wait_s} s"
+            return list(self.got)
+
+
+def info(node: str = "n1", boot_id: str | None = None, **more: object) -> NodeInfo:
+    """A node."""
+    return NodeInfo(node, boot_id or f"boot-{node}", **more)
+
+
+def memory_place(_folder: Path) -> Place:
+    """A cluster in memory: two nodes use one object."""
+    cluster = MemoryCluster()
+
+    def wipe() -> None:
+        cluster._term = None
+        cluster._locks.clear()
+        cluster._members.clear()
+
+    return Place("memory", lambda: cluster, 0.4, wipe, shared=False)
+
+
+def sqlite_place(folder: Path) -> Place:
+    """A cluster in a SQLite file: each client has connections of its own."""
+    path = folder / "cluster.db"
+
+    def wipe() -> None:
+        with closing(sqlite3.connect(path, timeout=5.0)) as connection, connection:
+            connection.execute("DELETE FROM callboard_cluster_locks")
+            connection.execute("DELETE FROM callboard_cluster_nodes")
+            connection.execute("UPDATE callboard_cluster SET owner = '', handle = '', machine = '', ttl_s = 0")
+
+    return Place("sqlite", lambda: SqliteCluster(str(path)), 0.4, wipe)
+
+
+PLACES: dict[str, Callable[[Path], Place]] = {"memory": memory_place, "sqlite": sqlite_place}
+
+
+@pytest.fixture(params=PLACES)
+def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ClusterRig]:
+    """A rig on each kind of cluster."""
+    with ExitStack() as cleanup:
+        made = ClusterRig(PLACES[request.param](tmp_path))
+        cleanup.callback(made.close)
+        yield made
