@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from callboard.actors.base import WORKER, Parts
-from callboard.core.errors import QueueError
+from callboard.core.commandcheck import check_command
+from callboard.core.errors import InvalidArgument, QueueError
 from callboard.core.messages import (
     AskStatus,
     CancelJob,
@@ -23,8 +24,11 @@ from callboard.core.messages import (
 from callboard.core.records import CancelResult, Desired
 
 if TYPE_CHECKING:
+    from callboard.core.ports import JobStore
     from callboard.core.records import SessionId
 
+RUNNING_MAX = 1_000
+"""Running jobs in one NodeStatus."""
 _CANCEL_TEXT = {
     CancelResult.CANCELLED: "cancelled: it will not start",
     CancelResult.REQUESTED: "it runs: its node has been told to stop it",
@@ -32,8 +36,36 @@ _CANCEL_TEXT = {
 }
 
 
+def act_on(store: JobStore, message: Message) -> Message:
+    """Carry out a command: orders become rows, where late joiners find them; the store rings the nodes.
+
+    Raises:
+        QueueError: Raised when the command is out of its limits, or the store refuses it or can't be reached.
+    """
+    check_command(message)
+    match message:
+        case PushJobs(jobs):
+            return Pushed(store.push(jobs).ids)
+        case Scale(queue, slots, node):
+            store.set_desired(Desired(queue, node or "*", slots))
+            return Done(slots)
+        case SetPaused(queue, paused):
+            store.set_paused(queue, paused=paused)
+            return Done()
+        case CancelJob(job_id):
+            result = store.cancel(job_id)
+            return Done(int(result), _CANCEL_TEXT[result])
+        case PurgeQueue(queue):
+            return Done(store.purge(queue))
+        case DrainNode(node, draining):
+            store.set_draining(node, draining=draining)
+            return Done()
+        case _:
+            raise InvalidArgument(f"{type(message).__name__} is no command")
+
+
 class Commands:
-    """Durable orders go into the store, where late joiners find them; the store rings the nodes."""
+    """A node's answers to commands."""
 
     def __init__(self, parts: Parts) -> None:
         """Keep the parts."""
@@ -44,33 +76,15 @@ class Commands:
         try:
             if isinstance(message, AskStatus):
                 return self._status(leading=leading, session=session)
-            return self._act(message)
+            return act_on(self._parts.store, message)
         except QueueError as error:
             return Refused(type(error).__name__, error.message)
 
-    def _act(self, message: Message) -> Message:  # noqa: PLR0911 - one return a command reads best
-        store = self._parts.store
-        match message:
-            case PushJobs(jobs):
-                return Pushed(store.push(jobs).ids)
-            case Scale(queue, slots, node):
-                store.set_desired(Desired(queue, node or "*", slots))
-                return Done(slots)
-            case SetPaused(queue, paused):
-                store.set_paused(queue, paused=paused)
-                return Done()
-            case CancelJob(job_id):
-                return Done(text=_CANCEL_TEXT[store.cancel(job_id)])
-            case PurgeQueue(queue):
-                return Done(store.purge(queue))
-            case DrainNode(node, draining):
-                store.set_draining(node, draining=draining)
-                return Done()
-            case _:
-                return Refused("UnknownMessage", f"{type(message).__name__} is no command")
-
     def _status(self, *, leading: bool, session: SessionId | None) -> NodeStatus:
         parts = self._parts
+        now_s = parts.clock.boot_s()
+        running = [(*job[:4], max(0.0, now_s - job[4])) for name in sorted(parts.pools)
+                   for job in parts.pools[name].running()]
         return NodeStatus(
             node=parts.info.node,
             boot_id=parts.info.boot_id,
@@ -80,6 +94,6 @@ class Commands:
             session=session or 0,
             actors=dict(parts.restarts),
             pools=tuple(parts.pools[name].report for name in parts.directory.names(WORKER) if name in parts.pools),
-            running=tuple(job for name in sorted(parts.pools) for job in parts.pools[name].running())[:1000],
+            running=tuple(running[:RUNNING_MAX]),
             version=parts.info.version,
         )

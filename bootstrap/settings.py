@@ -7,6 +7,7 @@ import socket
 from dataclasses import dataclass
 from typing import Final
 
+from callboard.core import commandcheck
 from callboard.core.config import LEASE_TTL_S, SESSION_TTL_S, STOP_GRACE_S, NodeConfig, PoolConfig
 from callboard.core.errors import InvalidArgument, UnknownOption
 from callboard.core.options import did_you_mean, name_of, seconds, whole
@@ -14,7 +15,7 @@ from callboard.core.records import QueueShare
 
 DEFAULT_STORE: Final = "sqlite:///callboard.db"
 DEFAULT_SLOTS: Final = 5
-SLOTS_MAX: Final = 10_000
+SLOTS_MAX: Final = commandcheck.SLOTS_MAX
 POLL_MAX_S: Final = 1.0
 """The slow poll backs up every bell: a longer one would only delay what a lost bell left behind."""
 EXECUTORS: Final = ("process", "thread", "asyncio")

@@ -565,14 +565,14 @@ class SetPaused(Message):
 
 @message(84)
 class CancelJob(Message):
-    """Cancel a job that waits or runs; answered with Done."""
+    """Cancel a job that waits or runs; answered with Done, whose count is a CancelResult."""
 
     job_id: str
 
 
 @message(85)
 class PurgeQueue(Message):
-    """Forget what waits in a queue; answered with Done."""
+    """Forget what waits in a queue; answered with Done: how many."""
 
     queue: str
 
@@ -597,7 +597,7 @@ class NodeStatus(Message):
     Attributes:
         leading: it holds a trusted term now.
         actors: names of its actors and how often each was restarted.
-        running: (job id, name, queue, child's pid, seconds) of what runs now, at most 1,000.
+        running: (job id, name, queue, child's pid, for how many seconds) of what runs now, at most 1,000.
     """
 
     node: str
