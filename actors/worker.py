@@ -57,7 +57,7 @@ class Worker(Actor):
         self._pool = pool
         self._queues = tuple(share.queue for share in pool.queues)
         self._defaults = QueueDefaults(pool.max_attempts, pool.timeout_s, pool.backoff)
-        self._executor = parts.host.executor(pool.name, pool.slots, pool.timeout_s)
+        self._executor = parts.host.executor(pool.name, pool.slots)
         self._ends = EndsBuffer(lambda: self.tell(name, EndsReady()), self._note)
         self._lane: Lane | None = None
         self._bell: Bell | None = None
@@ -79,6 +79,7 @@ class Worker(Actor):
         """Start children, and ask for the session."""
         self._restarted = message.restarted
         self._lane = self.lane(self.name)
+        self._executor.set_timeout(self._pool.timeout_s)
         self._executor.start(self._ends)
         self.parts.pools[self.name] = PoolState(PoolReport(self._pool.name, self._pool.queues, self._slots, 0),
                                                 self._executor.running, self._pool.name)

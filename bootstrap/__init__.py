@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from callboard import testing as testing
+    from callboard import messages as messages
+    from callboard import testing as testing
     from callboard.client import Client as Client
     from callboard.core.errors import AppImportFailed as AppImportFailed
     from callboard.core.errors import CodecError as CodecError
@@ -75,7 +77,7 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _MODULES = ("messages", "testing")
 
-__all__ = [  # noqa: RUF022 - the submodules come last
+__all__ = [
     "AppImportFailed", "Backoff", "BoundJob", "Client", "CodecError", "FailedJobError", "FunctionJob",
     "HealthChecker", "InvalidArgument", "InvalidJob", "InvalidSchedule", "Job", "JobContext", "NotFound",
     "PayloadTooLarge", "PermanentError", "PoolStats", "PushOutcomeUnknown", "Queue", "QueueError", "QueueFull",

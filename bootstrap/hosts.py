@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
 
-from callboard.backends.executors.host import ExecutorOptions, TemplateHost
+from callboard.backends.executors.host import TemplateHost
+from callboard.backends.executors.options import ExecutorOptions
 
 if TYPE_CHECKING:
-    from callboard.core.config import NodeConfig
+    from callboard.backends.executors.options import Kind
     from callboard.core.ports import Clock, ExecutorHost
-    from callboard.logs import EventLog
     from callboard.settings import NodeSettings
 
 
-def make_host(settings: NodeSettings, config: NodeConfig, clock: Clock, log: EventLog) -> ExecutorHost:
+def make_host(settings: NodeSettings, clock: Clock) -> ExecutorHost:
     """The template process that imports the app and forks the pools' children."""
-    del config, log
-    return TemplateHost(settings.app, settings.executor, ExecutorOptions(), clock)
+    options = ExecutorOptions(
+        kill_grace_s=settings.kill_grace_s,
+        child_memory_max_mb=settings.child_memory_max_mb,
+        recycle_rss_mb=settings.recycle_rss_mb,
+    )
+    if settings.recycle_jobs is not None:
+        options = replace(options, recycle_jobs=settings.recycle_jobs)
+    return TemplateHost(settings.app, cast("Kind", settings.executor), options, clock)

@@ -96,6 +96,7 @@ EVENTS: Final[dict[str, EventDoc]] = {
                                             "slower: threads"),
     "child.started": EventDoc("debug", "a child is ready: pid"),
     "child.recycled": EventDoc("debug", "a child ended after enough jobs or memory: pid, jobs, rss_mb"),
+    "child.ended": EventDoc("debug", "a child ended as it was asked to: pid, jobs"),
     "child.killed": EventDoc("warning", "a child was killed: pid, reason"),
     "child.died": EventDoc("warning", "a child ended by itself: pid, status"),
     # control

@@ -446,8 +446,8 @@ class ExecutorHost(Protocol):
         """
         ...
 
-    def executor(self, pool: str, slots: int, timeout_s: float) -> Executor:
-        """An executor for one pool, not started yet; timeout_s holds for jobs that name none."""
+    def executor(self, pool: str, slots: int) -> Executor:
+        """An executor for one pool, not started yet."""
         ...
 
     def stop(self) -> None:

@@ -123,7 +123,7 @@ class FakeHost:
     def start(self):
         return (JobSpec("work", "default", (), (), None, None, None, has_failed_hook=False),)
 
-    def executor(self, pool, slots, timeout_s):
+    def executor(self, pool, slots):
         self.executors[pool] = FakeExecutor(self, pool, slots)
         return self.executors[pool]
 
