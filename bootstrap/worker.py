@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from callboard.backends.clock import SystemClock
-from callboard.core.config import PoolConfig
+from callboard.core.config import LEASE_TTL_S, SESSION_TTL_S, PoolConfig
 from callboard.core.errors import CodecError, InvalidArgument, QueueError, Unavailable
 from callboard.core.options import ATTEMPTS_MAX, backoff_of, name_of, seconds, whole
 from callboard.core.records import QueueShare
@@ -39,6 +39,8 @@ class WorkerConfig:
         executor: process, thread or asyncio.
         app: modules or script paths that define the jobs; those where registered jobs were defined unless given.
         stop_grace: what a stop leaves running jobs.
+        lease_ttl: how long a leader that was killed keeps others from leading: 0.5 to 3,600 seconds.
+        session_ttl: how long the jobs of a node that was killed wait before others get them: 0.5 to 3,600 seconds.
         log_level, log_style: of the node's events; see `callboard node --help`.
     """
 
@@ -50,6 +52,8 @@ class WorkerConfig:
     executor: str = "process"
     app: tuple[str, ...] = ()
     stop_grace: float | timedelta = 30
+    lease_ttl: float | timedelta = LEASE_TTL_S
+    session_ttl: float | timedelta = SESSION_TTL_S
     log_level: str = "warning"
     log_style: str = "auto"
 
@@ -229,6 +233,8 @@ class Worker:
             node=self.node_id, executor=self.config.executor, log_level=self.config.log_level,
             log_style=self.config.log_style, stop_grace_s=seconds(self.config.stop_grace, "stop_grace"),
             poll_s=seconds(self.config.sleep, "sleep", above_zero=True),
+            lease_ttl_s=seconds(self.config.lease_ttl, "lease_ttl"),
+            session_ttl_s=seconds(self.config.session_ttl, "session_ttl"),
         )
         if scheme_of(self.queue.url, "store") == "memory":
             cluster = open_cluster(self.queue.url, SystemClock())
