@@ -1,55 +1,18 @@
-"""The stores under test: every conformance test of JobStore runs on each of them."""
+"""Every conformance test of JobStore runs on each store."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from storekit import FakeClock, Place, Rig, Settings
-
-from callboard.backends.store.memory import MemoryStore
+from storeplaces import PLACES, rigs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
-
-def memory_place(settings: Settings, clock: FakeClock, _folder: Path) -> Place:
-    """A store in memory: a second client is the same object."""
-    options = {} if settings.retention is None else {"retention": settings.retention}
-    store = MemoryStore(settings.max_jobs or 100_000, clock, **options)
-    return Place("memory", lambda: store, shared=False)
-
-
-def sqlite_place(settings: Settings, clock: FakeClock, folder: Path) -> Place:
-    """A store in a SQLite file: a second client has connections of its own."""
-    from callboard.backends.store.sql import open_sqlite  # noqa: PLC0415 - only where it is used: memory needs no SQL
-    from callboard.backends.store.sql.options import SqlStoreOptions  # noqa: PLC0415 - as above
-
-    options = SqlStoreOptions()
-    if settings.max_jobs is not None:
-        options = replace(options, queue_max_jobs=settings.max_jobs)
-    if settings.retention is not None:
-        options = replace(options, retention=settings.retention)
-    path = folder / f"jobs-{len(list(folder.iterdir()))}.db"
-    return Place("sqlite", lambda: open_sqlite(str(path), clock=clock, options=options), shared=True)
-
-
-PLACES: dict[str, Callable[[Settings, FakeClock, Path], Place]] = {"memory": memory_place, "sqlite": sqlite_place}
-
-
-def rigs(make_place: Callable[[Settings, FakeClock, Path], Place], folder: Path, cleanup: ExitStack) -> Rig:
-    """A rig on a new store, closed with `cleanup`."""
-    clock = FakeClock()
-
-    def make(settings: Settings) -> Rig:
-        rig = Rig(make_place(settings, clock, folder), clock, make)
-        cleanup.callback(lambda: [store.close() for store in rig.opened])
-        return rig
-
-    return make(Settings())
+    from storekit import Rig
 
 
 @pytest.fixture(params=PLACES)

@@ -1,0 +1,325 @@
+"""Any sequence of acts leaves a store as it leaves a few dicts (`storemodel`)."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from storekit import BOOM, claim, held, info, job, pools
+from storemodel import CAPACITY, QUEUES, WAITING, Model, ModelJob
+from storeplaces import PLACES, rigs
+
+from callboard.core.errors import Conflict, NotFound, SessionEnded, StaleEpoch, TermRefused
+from callboard.core.records import (
+    Assignment,
+    Epoch,
+    Held,
+    IsolatedAssignment,
+    IsolatedJob,
+    JobState,
+    Outcome,
+    OutcomeKind,
+    Plan,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from callboard.core.records import NewJob, TakenJob
+
+    Draw = Callable[[st.SearchStrategy[Any]], Any]
+
+NODES = ("n1", "n2", "n3")
+IDS = st.integers(0, 60).map("j{}".format)
+JOBS = st.builds(
+    lambda job_id, queue, priority, delay_s, unique, hook: job(
+        job_id, queue, priority=priority, delay_s=delay_s, unique=unique, has_failed_hook=hook),
+    IDS, st.sampled_from(QUEUES), st.integers(-1, 1), st.sampled_from([0.0, 0.0, 2.0]),
+    st.sampled_from([None, None, "k1", "k2"]), st.booleans())
+DELAYS = st.sampled_from([0.0, 0.0, 1.0])
+KINDS = st.sampled_from([*OutcomeKind, OutcomeKind.COMPLETED, OutcomeKind.LOST, OutcomeKind.LOST])
+
+
+class Acts(RuleBasedStateMachine):
+    """Acts in any order, by anybody, also late and doubled ones.
+
+    Few rules with many acts each: Hypothesis leaves out rules at random, and a job's way needs most of them.
+    """
+
+    place = "memory"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cleanup = ExitStack()
+        folder = Path(self.cleanup.enter_context(TemporaryDirectory()))
+        self.rig = rigs(PLACES[self.place], folder, self.cleanup)
+        self.store = self.rig.store
+        self.model = Model(self.rig.clock)
+        self.model.claim = claim(1)
+        self.epochs = [self.store.begin_term(claim(1))]
+        self.refs: dict[str, int] = {}
+        self.sessions: list[int] = []
+        self.runs: list[Held] = []
+        for node in NODES[:2]:
+            self.open_as(node)
+        self.push_all([job(f"j{number}", QUEUES[number % 2], has_failed_hook=number < 2) for number in range(6)])
+
+    def teardown(self) -> None:
+        self.cleanup.close()
+
+    @rule(act=st.sampled_from(["push", "assign", "assign", "run", "run", "run", "take", "finish", "finish", "finish"]),
+          data=st.data())
+    def work(self, act: str, data: st.DataObject) -> None:
+        getattr(self, act)(data.draw)
+
+    @rule(act=st.sampled_from(["push", "run", "run", "end", "end", "open", "alone", "alone", "finish"]), data=st.data())
+    def lose(self, act: str, data: st.DataObject) -> None:
+        getattr(self, act)(data.draw)
+
+    @rule(act=st.sampled_from(["time", "promote", "begin_term", "late_leader", "beat"]), data=st.data())
+    def go_on(self, act: str, data: st.DataObject) -> None:
+        getattr(self, act)(data.draw)
+
+    @rule(act=st.sampled_from(["cancel", "purge", "pause", "drain", "retry_failed", "retry_failed", "forget"]),
+          data=st.data())
+    def operate(self, act: str, data: st.DataObject) -> None:
+        getattr(self, act)(data.draw)
+
+    # Programs and time ------------------------------------------------------------------------------------------------
+
+    def push(self, draw: Draw) -> None:
+        self.push_all(draw(st.lists(JOBS, min_size=1, max_size=5)))
+
+    def push_all(self, batch: list[NewJob]) -> None:
+        receipt = self.store.push(batch)
+        assert (receipt.ids, receipt.new) == self.model.push(batch)
+
+    def time(self, draw: Draw) -> None:
+        self.rig.clock.advance(draw(st.sampled_from([0.25, 1.0, 3.0])))
+
+    # The leader -------------------------------------------------------------------------------------------------------
+
+    def begin_term(self, draw: Draw) -> None:
+        old = self.model.claim
+        step, owner = draw(st.integers(-1, 1)), draw(st.sampled_from(["boot-1", "boot-2"]))
+        new = claim(old.number + step, owner)
+        if new == old:
+            assert self.store.begin_term(new) == self.epochs[-1]
+        elif step > 0:
+            self.epochs.append(self.store.begin_term(new))
+            self.model.claim = new
+            assert self.epochs[-1] == Epoch(self.epochs[-2].number + 1, owner)
+        else:
+            with pytest.raises(TermRefused):
+                self.store.begin_term(new)
+
+    def promote(self, draw: Draw) -> None:
+        limit = draw(st.integers(1, 3))
+        assert self.store.promote_due(self.epochs[-1], limit).moved == self.model.promote(limit)
+
+    def assign(self, draw: Draw, *, run: bool = False) -> None:
+        session, queue, count = self.session(draw), draw(st.sampled_from(QUEUES)), draw(st.sampled_from([3, 1, 4, 0]))
+        plan = Plan((Assignment(session, queue, queue, count),))
+        self.given(plan, session, self.model.choose(session, queue, count), run=run)
+
+    def run(self, draw: Draw) -> None:
+        self.assign(draw, run=True)
+
+    def alone(self, draw: Draw) -> None:
+        known = [one for one in self.model.jobs.values() if one.new.id in self.refs]
+        known.sort(key=lambda one: (-one.losses, one.order))
+        if known:
+            one, session = draw(st.sampled_from(known[:3])), self.session(draw)
+            name = IsolatedJob(self.refs[one.new.id], one.new.id, one.new.queue)
+            plan = Plan(isolated=(IsolatedAssignment(session, one.new.queue, name),))
+            self.given(plan, session, self.model.choose_alone(session, one), run=draw(st.booleans()))
+
+    def given(self, plan: Plan, session: int, expected: list[ModelJob], *, run: bool) -> None:
+        """Carry out a plan that should give exactly these jobs to the session."""
+        receipt = self.store.assign(self.epochs[-1], plan, session if run else None)
+        assert receipt.assigned == ({session: len(expected)} if expected else {})
+        tokens = {one.new.id: self.rig.record(one.new.id).token for one in expected}
+        for one in sorted(expected, key=lambda one: tokens[one.new.id]):
+            assert tokens[one.new.id].epoch == self.epochs[-1].number
+            self.model.give(one, session, tokens[one.new.id], run=run)
+        self.check_taken(receipt.taken, expected if run else [])
+
+    def late_leader(self, draw: Draw) -> None:
+        session, queue = self.session(draw), draw(st.sampled_from(QUEUES))
+        for epoch in self.epochs[:-1]:
+            with pytest.raises(StaleEpoch):
+                self.store.assign(epoch, Plan((Assignment(session, queue, queue, 5),)), session)
+            with pytest.raises(StaleEpoch):
+                self.store.end_session(epoch, session, "late")
+
+    def end(self, draw: Draw) -> None:
+        session = self.session(draw)
+        own = draw(st.booleans())
+        released = self.store.close_session(session) if own else self.store.end_session(self.epochs[-1], session, "x")
+        got = released.handed_back, released.lost, set(released.quarantined)
+        node = self.model.sessions.get(session)
+        assert got == self.model.release(session)
+        if node is not None and draw(st.booleans()):
+            self.open_as(node)
+
+    # Nodes ------------------------------------------------------------------------------------------------------------
+
+    def session(self, draw: Draw) -> int:
+        """A session, mostly a live one."""
+        return draw(st.sampled_from([*self.model.sessions, *self.model.sessions, *self.sessions[-2:]]))
+
+    def open(self, draw: Draw) -> None:
+        self.open_as(draw(st.sampled_from(NODES)))
+
+    def open_as(self, node: str) -> None:
+        session = self.store.open_session(info(node), 5.0, pools(*QUEUES, capacity=CAPACITY))
+        if node in self.model.sessions.values():
+            assert self.model.sessions[session] == node
+        else:
+            assert session not in self.sessions
+            self.model.sessions[session] = node
+            self.sessions.append(session)
+
+    def take(self, draw: Draw) -> None:
+        session, queues = self.session(draw), draw(st.sampled_from([QUEUES, QUEUES[:1], ()]))
+        holds = draw(st.sampled_from([None, 0, 1, 9]))
+        mine = [one for one in self.model.held(session) if one.new.queue in queues]
+        running = [one for one in mine if one.state is JobState.RUNNING]
+        known = None
+        if holds is not None:
+            known = [Held(self.refs[one.new.id], one.new.id, one.token) for one in running[:holds]]
+        if session not in self.model.sessions:
+            with pytest.raises(SessionEnded):
+                self.store.take(session, queues, known)
+            return
+        expected = [one for one in mine if one.state is JobState.ASSIGNED]
+        self.check_taken(self.store.take(session, queues, known), expected + ([] if holds is None else running[holds:]))
+        for one in expected:
+            one.state = JobState.RUNNING
+
+    def check_taken(self, taken: Sequence[TakenJob], expected: list[ModelJob]) -> None:
+        """Exactly these jobs were taken, with what a child needs."""
+        got = {one.id: (one.token, one.step, one.losses, one.attempt, one.queue) for one in taken}
+        assert len(got) == len(taken)
+        assert got == {one.new.id: (one.token, one.step, one.losses, one.attempts + (one.step == 0), one.new.queue)
+                       for one in expected}
+        self.refs |= {one.id: one.ref for one in taken}
+        self.runs += map(held, taken)
+
+    def finish(self, draw: Draw) -> None:
+        if not self.runs:
+            return
+        ends = draw(st.lists(st.tuples(st.sampled_from(self.runs[::-1]), KINDS, DELAYS), min_size=1, max_size=4))
+        outcomes = [Outcome(run, kind, delay_s, BOOM) for run, kind, delay_s in ends]
+        receipt = self.store.finish(self.session(draw), outcomes)
+        results = [self.model.finish(self.model.jobs.get(run.id), run.token, kind, delay_s)
+                   for run, kind, delay_s in ends]
+        assert receipt.stale == tuple(run for (run, _, _), what in zip(ends, results, strict=True) if what == "stale")
+        assert receipt.applied == len(ends) - len(receipt.stale)
+        assert receipt.quarantined == tuple(
+            run.id for (run, _, _), what in zip(ends, results, strict=True) if what == "quarantined")
+
+    def beat(self, draw: Draw) -> None:
+        session = self.session(draw)
+        if session not in self.model.sessions:
+            with pytest.raises(SessionEnded):
+                self.store.beat(session, pools(*QUEUES, capacity=CAPACITY))
+            return
+        reply = self.store.beat(session, pools(*QUEUES, capacity=CAPACITY))
+        mine = self.model.held(session)
+        assert set(reply.cancels) == {(one.new.id, one.token) for one in mine if one.cancel_asked}
+        assert reply.waiting == sum(one.state is JobState.ASSIGNED for one in mine)
+        assert reply.draining == (self.model.sessions[session] in self.model.draining)
+
+    # Operators --------------------------------------------------------------------------------------------------------
+
+    def cancel(self, draw: Draw) -> None:
+        job_id = draw(st.sampled_from([*self.model.jobs, "j60"]) | IDS)
+        one = self.model.jobs.get(job_id)
+        if one is None:
+            with pytest.raises(NotFound):
+                self.store.cancel(job_id)
+        else:
+            assert self.store.cancel(job_id) is self.model.cancel(one)
+
+    def purge(self, draw: Draw) -> None:
+        queue = draw(st.sampled_from(QUEUES))
+        assert self.store.purge(queue) == self.model.forget(self.model.of(*WAITING, queue=queue))
+
+    def pause(self, draw: Draw) -> None:
+        queue, paused = draw(st.sampled_from(QUEUES)), draw(st.booleans())
+        self.store.set_paused(queue, paused=paused)
+        (self.model.paused.add if paused else self.model.paused.discard)(queue)
+        for one in self.model.of(JobState.ASSIGNED, queue=queue) if paused else ():
+            one.leave(JobState.READY)
+
+    def drain(self, draw: Draw) -> None:
+        node, draining = draw(st.sampled_from(NODES)), draw(st.booleans())
+        self.store.set_draining(node, draining=draining)
+        (self.model.draining.add if draining else self.model.draining.discard)(node)
+
+    def retry_failed(self, draw: Draw) -> None:
+        run = draw(st.none() | st.sampled_from(self.runs)) if self.runs else None
+        failed = [one.new.id for one in self.model.of(JobState.FAILED)]
+        job_id = run.id if run else draw(st.sampled_from(failed) if failed else IDS)
+        token = run.token if run else None
+        one = self.model.jobs.get(job_id)
+        if one is None or one.state is not JobState.FAILED:
+            error = NotFound
+        elif (token is not None and token != one.token) or self.model.holder(one.new.unique) is not None:
+            error = Conflict
+        else:
+            self.store.retry_failed(job_id, token)
+            self.model.retry(one)
+            return
+        with pytest.raises(error):
+            self.store.retry_failed(job_id, token)
+
+    def forget(self, draw: Draw) -> None:
+        names, queue = draw(st.none() | st.lists(IDS, max_size=3)), draw(st.none() | st.sampled_from(QUEUES))
+        failed = [one for one in self.model.of(JobState.FAILED, queue=queue) if names is None or one.new.id in names]
+        assert self.store.forget_failed(names, queue) == self.model.forget(failed)
+
+    # Always -----------------------------------------------------------------------------------------------------------
+
+    @invariant()
+    def jobs_are_as_in_the_model(self) -> None:
+        for job_id, one in self.model.jobs.items():
+            seen = self.store.job(job_id)
+            assert (seen.state, seen.attempts, seen.losses, seen.token, seen.due_ms) == one.seen, job_id
+            assert seen.node == self.model.sessions.get(one.session)
+        assert all(self.store.job(job_id) is None for job_id in self.model.gone)
+
+    @invariant()
+    def numbers_are_as_in_the_model(self) -> None:
+        assert self.store.counts(QUEUES) == tuple(map(self.model.counts, QUEUES))
+        survey = self.store.survey(self.epochs[-1], 2)
+        ready = {queue: [one for one in self.model.of(JobState.READY, queue=queue) if queue not in self.model.paused]
+                 for queue in QUEUES}
+        assert survey.ready == {queue: min(2, beside) for queue, jobs in ready.items()
+                                if (beside := sum(one.losses < 2 for one in jobs))}
+        assert {one.id for one in survey.isolated} == {
+            one.new.id for jobs in ready.values() for one in jobs if one.losses >= 2}
+
+    @invariant()
+    def sessions_are_as_in_the_model(self) -> None:
+        views = {view.session: view for view in self.store.sessions()}
+        assert {session: view.info.node for session, view in views.items()} == self.model.sessions
+        for session, view in views.items():
+            mine = self.model.held(session)
+            assert view.held == len(mine) <= CAPACITY * len(QUEUES)
+            assert view.isolating == any(one.losses >= 2 for one in mine)
+
+
+@pytest.mark.parametrize(("place", "examples"), [("memory", 100), ("sqlite", 40)])
+def test_any_sequence_of_acts_is_as_in_the_model(place: str, examples: int):
+    machine = type(f"ActsOn{place}", (Acts,), {"place": place})
+    run_state_machine_as_test(machine, settings=settings(
+        max_examples=examples, stateful_step_count=60, deadline=None, print_blob=True,
+        suppress_health_check=[HealthCheck.too_slow]))
