@@ -103,6 +103,8 @@ EVENTS: Final[dict[str, EventDoc]] = {
     "control.refused": EventDoc("warning", "connections to the node's socket were refused or ended: reason, times "
                                            "(since the last such event)"),
     "control.command": EventDoc("info", "a command came through the node's socket: command, and what it is about"),
+    "control.lines_lost": EventDoc("warning", "only in a stream of events: its reader was too slow for so many: lines"),
+    "control.unreadable": EventDoc("error", "only in a stream of events: a node sent a line that is no event"),
     "control.failed": EventDoc("error", "the node's socket hit a bug of ours; that connection ended: error"),
 }
 
@@ -123,14 +125,10 @@ def catalogue_page() -> str:
         "An event at `info` speaks of a batch; `debug` events speak of single jobs and are written only when someone",
         "follows (`callboard events --follow`) or the node's log level is `debug`.",
         "",
-        "This page is made from `core/events.py` (`python -m callboard.core.events > docs/events.md`).",
+        "This page is made from `core/events.py` by `make docs`.",
         "",
         "| event | level | meaning, and further fields |",
         "|---|---|---|",
     ]
     lines += [f"| `{name}` | {doc.level} | {doc.meaning} |" for name, doc in sorted(EVENTS.items())]
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    print(catalogue_page(), end="")  # noqa: T201 - a page for a person
