@@ -1,4 +1,4 @@
-"""When a running job has had its time: first TimeLimitExceeded is raised in it, some seconds later it is stopped hard."""
+"""When a running job has had its time: first TimeLimitExceeded is raised in it, then it is stopped hard."""
 
 from __future__ import annotations
 

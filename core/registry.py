@@ -74,7 +74,7 @@ class JobDefinition:
         unusual = any(p.kind in _UNUSUAL_KINDS for p in self.signature.parameters.values())
         try:
             if unusual and not self.is_class:
-                bound = inspect.BoundArguments(self.signature, arguments)  # type: ignore[arg-type]  # as in _call_function
+                bound = inspect.BoundArguments(self.signature, arguments)
                 self.signature.bind(*bound.args, **bound.kwargs)
             else:
                 self.signature.bind(**arguments)

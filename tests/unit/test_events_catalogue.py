@@ -51,4 +51,4 @@ def test_an_event_has_a_level_and_a_meaning(event):
 
 def test_the_page_is_current():
     page = ROOT / "docs" / "events.md"
-    assert page.read_text() == catalogue_page(), "make it anew: python -m callboard.core.events > docs/events.md"
+    assert page.read_text() == catalogue_page(), "make it anew: make docs"

@@ -1,0 +1,77 @@
+"""What every message is: a frozen dataclass with a tag; to bytes, and back from bytes that may be hostile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar, dataclass_transform
+
+import msgspec
+
+from callboard.core.codec import FRAME_MAX_BYTES, decode, encode
+from callboard.core.errors import CodecError
+
+M = TypeVar("M")
+
+
+_by_tag: dict[int, type[Message]] = {}
+
+
+_tag_of: dict[type[Message], int] = {}
+
+
+class Message:
+    """Base of all messages."""
+
+    __slots__ = ()
+    control: ClassVar[bool] = False
+    coalesced: ClassVar[bool] = False
+
+
+@dataclass_transform(frozen_default=True)
+def message(tag: int) -> Any:
+    """Class decorator: a frozen dataclass, known by its tag. Tags are part of the protocol and never change."""
+
+    def register(cls: type[Message]) -> type[Message]:
+        made = dataclass(frozen=True)(cls)
+        if tag in _by_tag:
+            raise ValueError(f"tag {tag} is taken by {_by_tag[tag].__name__}")
+        _by_tag[tag] = made
+        _tag_of[made] = tag
+        return made
+
+    return register
+
+
+def encode_message(value: Message, *, max_bytes: int = FRAME_MAX_BYTES) -> bytes:
+    """A message as msgpack.
+
+    Raises:
+        PayloadTooLarge: Raised when it exceeds max_bytes.
+    """
+    fields = msgspec.to_builtins(value, builtin_types=(bytes,))
+    return encode([_tag_of[type(value)], fields], max_bytes=max_bytes, what=type(value).__name__)
+
+
+def decode_message(data: bytes | memoryview, *, max_bytes: int = FRAME_MAX_BYTES) -> Message:
+    """A message from bytes that may be hostile.
+
+    Unknown fields are let pass, as a newer node may send them; types and limits are checked.
+
+    Raises:
+        CodecError: Raised when the bytes, the tag or a field is not one of ours.
+    """
+    value = decode(data, max_bytes=max_bytes)
+    if not isinstance(value, list) or len(value) != 2 or not isinstance(value[0], int):  # noqa: PLR2004 - [tag, fields]
+        raise CodecError("a message is [tag, fields]")
+    kind = _by_tag.get(value[0])
+    if kind is None:
+        raise CodecError(f"unknown message tag {value[0]}")
+    try:
+        return msgspec.convert(value[1], kind, builtin_types=(bytes,))
+    except msgspec.ValidationError as error:
+        raise CodecError(f"{kind.__name__}: {error}"[:300], cause=error) from error
+
+
+def known_messages() -> dict[int, type[Message]]:
+    """Tags and classes, for docs and tests."""
+    return dict(_by_tag)

@@ -1,0 +1,20 @@
+"""Makes the pages of docs/ that are drawn from the code; a test of each says when it is out of date."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from callboard.core.events import catalogue_page
+
+HERE = Path(__file__).parent
+PAGES = {"events.md": catalogue_page}
+
+
+def main() -> None:
+    """Write every page."""
+    for name, page in PAGES.items():
+        (HERE / name).write_text(page())
+
+
+if __name__ == "__main__":
+    main()
