@@ -16,7 +16,7 @@ from callboard.core.events import level_of
 from callboard.core.options import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, MutableMapping
 
     from callboard.core.messages import FollowEvents
     from callboard.core.ports import Clock
@@ -122,11 +122,20 @@ def _writer(style: str, stream: TextIO) -> Callable[[dict[str, Any]], None]:
         renderer: Any = structlog.processors.JSONRenderer(default=str, ensure_ascii=False)
     else:
         renderer = structlog.dev.ConsoleRenderer(colors=terminal, timestamp_key="time", pad_event_to=28)
-    logger = structlog.wrap_logger(structlog.PrintLogger(stream), processors=[renderer], context_class=dict)
+    logger = structlog.wrap_logger(structlog.PrintLogger(stream), processors=[_event_third, renderer])
+
+    lock = threading.Lock()
 
     def write(line: dict[str, Any]) -> None:
         fields = dict(line)
         event = fields.pop("event")
-        getattr(logger, "info")(event, **fields)  # noqa: B009 - the level stands in the fields already
+        with lock:  # one line at a time, whichever thread it comes from
+            logger.info(event, **fields)
 
     return write
+
+
+def _event_third(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> dict[str, Any]:
+    """Behind time and level, where eyes look for it; structlog puts it last."""
+    first = {name: fields[name] for name in ("time", "level", "event")}
+    return {**first, **fields}
