@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 _LOG: Final = logging.getLogger(__name__)
 _SQL: Final = load("cluster.sql")
 TIMEOUT_S: Final = 2.0
+MIGRATION_S: Final = 15.0
+"""How long opening waits for another process that creates or migrates the file."""
 MESSAGES_MAX: Final = 10_000
 MESSAGES_MAX_BYTES: Final = 64 << 20
 MESSAGES_AGE_S: Final = 600.0
@@ -98,7 +100,7 @@ class SqliteCluster:
         self._clock = clock or SystemClock()
         self._machine = machine_boot_id() if machine is None else machine
         with _guarded():
-            prepare(path, timeout_s)
+            prepare(path, max(timeout_s, MIGRATION_S))
             self._database = Database(path, timeout_s, _greet)
             self._renewals = Database(path, timeout_s, _greet)  # a connection that nothing else keeps busy
             with self._database.read() as (_, row):

@@ -1,0 +1,86 @@
+"""One node's elector alone on a `store` cluster, as a process: acts as leader every 5 ms while it is trusted.
+
+Usage: python lone_elector.py FILE OWNER TTL_S LOG [trustful]. Each line of LOG is an act: the term's number, and the boot
+clock as it was compared with the trust. A trustful one is the mutant that never doubts its term.
+"""
+
+import queue
+import random
+import sys
+import threading
+from pathlib import Path
+
+from callboard.backends.clock import SystemClock
+from callboard.backends.cluster.sql import SqliteCluster
+from callboard.core import election as el
+from callboard.core.errors import ClusterUnavailable
+
+ACT_S = 0.005
+
+
+class LoneElector:
+    """The core, the backend, and an act as often as possible."""
+
+    def __init__(self, path, owner, ttl_s, log) -> None:
+        self.clock = SystemClock()
+        self.backend = SqliteCluster(path, timeout_s=ttl_s / 4)
+        self.log = log
+        self.events = queue.SimpleQueue()
+        self.calls = queue.SimpleQueue()
+        self.state = el.start(owner, ttl_s)
+        self.term, self.trust_s, self.wake_s, self.acts = None, 0.0, 0.0, 0
+        threading.Thread(target=self.work, daemon=True).start()
+        self.backend.watch(lambda: self.events.put(el.LeadershipMayHaveChanged()))
+
+    def run(self):
+        while True:
+            try:
+                event = self.events.get(timeout=ACT_S)
+            except queue.Empty:
+                event = el.Tick() if self.clock.boot_s() >= self.wake_s else el.DispatcherProgress(self.acts)
+            self.acts += 1
+            self.state, actions = el.step(self.state, event, self.clock.boot_s(), random.random())
+            for action in actions:
+                self.perform(action)
+            now_s = self.clock.boot_s()
+            if self.term is not None and now_s < self.trust_s:
+                self.log.write(f"{self.term.number} {now_s!r}\n")
+
+    def perform(self, action):
+        match action:
+            case el.Campaign() | el.Renew() | el.Resign():
+                self.calls.put(action)
+            case el.Lead(term, until_s) | el.ExtendTrust(term, until_s):
+                self.term, self.trust_s = term, until_s
+            case el.StepDown():
+                self.term = None
+            case el.WakeAt(at_s):
+                self.wake_s = at_s
+
+    def work(self):
+        while True:
+            action = self.calls.get()
+            try:
+                self.events.put(self.call(action))
+            except ClusterUnavailable as error:
+                failed = {el.Campaign: el.CampaignFailed, el.Renew: el.RenewFailed}.get(type(action))
+                self.events.put(failed(action.attempt, str(error)) if failed else el.ResignEnded(action.attempt))
+
+    def call(self, action):
+        match action:
+            case el.Campaign(attempt, owner, ttl_s):
+                term = self.backend.campaign(owner, ttl_s)
+                return el.CampaignLost(attempt) if term is None else el.CampaignWon(attempt, term)
+            case el.Renew(attempt, term):
+                return el.RenewOk(attempt) if self.backend.renew(term, term.ttl_s) else el.RenewRefused(attempt)
+            case el.Resign(attempt, term):
+                self.backend.resign(term)
+                return el.ResignEnded(attempt)
+
+
+if __name__ == "__main__":
+    file, name, ttl, log_path, *mutant = sys.argv[1:]
+    if mutant == ["trustful"]:
+        el.trusted_until = lambda started_s, ttl_s: started_s + 1_000 * ttl_s
+    with Path(log_path).open("w", buffering=1) as out:
+        LoneElector(file, name, float(ttl), out).run()
