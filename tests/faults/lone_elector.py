@@ -1,7 +1,7 @@
 """One node's elector alone on a `store` cluster, as a process: acts as leader every 5 ms while it is trusted.
 
-Usage: python lone_elector.py FILE OWNER TTL_S LOG [trustful]. Each line of LOG is an act: the term's number, and the boot
-clock as it was compared with the trust. A trustful one is the mutant that never doubts its term.
+Usage: python lone_elector.py FILE OWNER TTL_S LOG [trustful]. Each line of LOG is an act: the term's number, and the
+boot clock as it was compared with the trust. A trustful one is the mutant that never doubts its term.
 """
 
 import queue

@@ -88,7 +88,7 @@ def test_it_looks_when_time_alone_may_have_changed_something(source, follower):
     eventually(lambda: source.looks > 20, WAIT_S, "it looks far more often than it polls")
 
 
-def test_who_is_called_back_may_close_and_nothing_comes_after(source, follower):
+def test_who_is_called_back_may_close_and_nothing_comes_after(follower):
     closed = threading.Event()
 
     def close():
