@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from callboard.actors.base import DISPATCHER, HEARTBEAT, SUPERVISOR, Actor, Parts, handles
 from callboard.actors.ends import EndsBuffer, PoolState, Tally, error_fields
+from callboard.actors.outbox import Outbox
 from callboard.core.errors import QueueError
 from callboard.core.messages import (
     Abandoned,
@@ -44,10 +45,6 @@ if TYPE_CHECKING:
     from callboard.core.config import PoolConfig
     from callboard.core.ports import Bell
 
-FINISH_BATCH_MAX = 2_000
-"""Outcomes in one call of the store."""
-
-
 class Worker(Actor):
     """One pool of a node."""
 
@@ -66,9 +63,7 @@ class Worker(Actor):
         self._reported: PoolReport | None = None
         self._held: dict[Token, TakenJob] = {}
         self._healed: set[Token] = set()
-        self._outbox: list[Outcome] = []
-        self._sending: list[Outcome] = []
-        self._retry_s = 0.0
+        self._outbox = Outbox(parts.store, self.tell_self)
         self._restarted = False
         self._stopping = False
         self._stopped = False
@@ -114,7 +109,7 @@ class Worker(Actor):
         dropped = self._executor.abandon()
         self._ends.drain()
         self._held.clear()
-        self._outbox.clear()
+        self._outbox.drop()
         self._session = None
         self.emit("worker.abandoned", session=message.session, jobs=dropped)
         self.tell(HEARTBEAT, Abandoned(self._pool.name))
@@ -192,10 +187,10 @@ class Worker(Actor):
         self._executor.submit(fresh)
 
     def _give_up(self, jobs: list[TakenJob], kind: OutcomeKind) -> None:
-        self._outbox += [Outcome(Held(job.ref, job.id, job.token), kind) for job in jobs]
+        self._outbox.add(Outcome(Held(job.ref, job.id, job.token), kind) for job in jobs)
         if jobs:
             self.emit("worker.gave_up", jobs=len(jobs), how=kind.name.lower())
-        self._flush()
+        self._outbox.flush(self._session, self._lane)
 
     # Finishing
 
@@ -203,62 +198,39 @@ class Worker(Actor):
     def ends_ready(self, _message: EndsReady) -> None:
         """Runs ended: make outcomes of them and send them."""
         self._collect()
-        self._flush()
+        self._outbox.flush(self._session, self._lane)
 
     def _collect(self) -> None:
         completed, others = self._ends.drain()
-        held = self._held
+        held, outcomes = self._held, list[Outcome]()
         for token in completed:
             job = held.get(token)
             if job is not None:
-                self._outbox.append(Outcome(Held(job.ref, job.id, token), OutcomeKind.COMPLETED))
+                outcomes.append(Outcome(Held(job.ref, job.id, token), OutcomeKind.COMPLETED))
         for end in others:
             job = held.get(end.token)
             if job is not None:
                 row = Held(job.ref, job.id, end.token)
-                self._outbox.append(outcome_of(end, row, job, self._defaults, random.random()))  # noqa: S311 - jitter
-
-    def _flush(self) -> None:
-        if self._sending or not self._outbox or self._lane is None or self._session is None:
-            return
-        self._sending, self._outbox = self._outbox[:FINISH_BATCH_MAX], self._outbox[FINISH_BATCH_MAX:]
-        self._send()
+                outcomes.append(outcome_of(end, row, job, self._defaults, random.random()))  # noqa: S311 - jitter
+        self._outbox.add(outcomes)
 
     @handles(FlushDue)
     def flush_due(self, _message: FlushDue) -> None:
         """Send again what the store could not take."""
-        if self._sending:
-            self._send()
-
-    def _send(self) -> None:
-        session, batch, lane = self._session, self._sending, self._lane
-        if session is None or lane is None:
-            return
-
-        def call() -> None:
-            try:
-                answer = Finished(self.parts.store.finish(session, batch))
-            except QueueError as error:
-                answer = Finished(None, str(error))
-            self.tell_self(answer)
-
-        lane.run(call)
+        self._outbox.resend(self._session, self._lane)
 
     @handles(Finished)
     def finished(self, message: Finished) -> None:
         """The store took a batch, or could not."""
         if message.receipt is None:
-            if not self._retry_s:
+            if not self._outbox.retry_s:
                 self.emit("worker.store_away", error=message.error, waiting=len(self._held))
-            self._retry_s = min(2.0, max(0.05, self._retry_s * 2)) * random.uniform(0.7, 1.0)  # noqa: S311 - jitter
-            self.later(self._retry_s, FlushDue())
+            self.later(self._outbox.failed(), FlushDue())
             return
-        if self._retry_s:
-            self._retry_s = 0.0
+        if self._outbox.retry_s:
             self.emit("worker.store_back")
-        batch, self._sending = self._sending, []
-        self._settle(batch, message.receipt)
-        self._flush()
+        self._settle(self._outbox.settled(), message.receipt)
+        self._outbox.flush(self._session, self._lane)
         self.tell(DISPATCHER, Freed())
         self._report()
         self._drained()
@@ -360,11 +332,11 @@ class Worker(Actor):
         """No child is left: once the store has every outcome, this pool is drained."""
         self._stopped = True
         self._collect()
-        self._flush()
+        self._outbox.flush(self._session, self._lane)
         self._drained()
 
     def _drained(self) -> None:
-        if self._stopped and (self._session is None or not (self._sending or self._outbox)):
+        if self._stopped and (self._session is None or not self._outbox.rest()):
             self.tell(SUPERVISOR, Drained(self.name))
 
     def _note(self, event: str, pid: int, token: Token | None, fields: dict[str, object]) -> None:
@@ -382,7 +354,7 @@ class Worker(Actor):
         if self._lane is not None:
             self._lane.close(timeout_s=1.0)
         self._collect()
-        batch = self._sending + self._outbox
+        batch = self._outbox.rest()
         if batch and self._session is not None:
             try:
                 self.parts.store.finish(self._session, batch)
