@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import signal
 import socket
 import sys
@@ -12,14 +11,17 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from callboard.backends.executors import linux
-from callboard.backends.executors.processloop import ProcessChild, end_process
+from callboard.backends.executors.asyncloop import AsyncChild
+from callboard.backends.executors.childbase import limit_memory
+from callboard.backends.executors.processloop import ProcessChild
 from callboard.backends.executors.shared import Barrier, SharedState
+from callboard.backends.executors.threadloop import ThreadChild
 
 if TYPE_CHECKING:
     from callboard.backends.executors.childbase import ChildSettings
     from callboard.backends.executors.childio import Output
 
-_STACK_BYTES: Final = 8 << 20
+_KINDS: Final = {"process": ProcessChild, "thread": ThreadChild, "asyncio": AsyncChild}
 
 
 def run_child(fds: list[int], settings: ChildSettings, output: Output, template: int) -> None:
@@ -42,26 +44,22 @@ def run_child(fds: list[int], settings: ChildSettings, output: Output, template:
     memory = SharedState(memory_fd)
     for fd in (memory_fd, stdout_fd, stderr_fd):
         os.close(fd)
-    limit_memory(settings)
+    limit_memory(settings.memory_max_bytes, settings.slots)
     Barrier().join()
     _reseed()
     sock = socket.socket(fileno=sock_fd)
-    child = ProcessChild(sock, memory, settings, output)
-    child.serve()
-    end_process()
+    _KINDS[settings.kind](sock, memory, settings, output).serve()
+    _end_process()
 
 
-def limit_memory(settings: ChildSettings) -> None:
-    """Let an allocation without end raise MemoryError here, rather than have the system kill whom it likes.
-
-    The stacks of the threads that serve slots are counted by the system too, so they are added.
-    """
-    stack, _ = resource.getrlimit(resource.RLIMIT_STACK)
-    stack = _STACK_BYTES if stack == resource.RLIM_INFINITY else stack
-    wanted = settings.memory_max_bytes + stack * settings.slots
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
+def _end_process() -> None:
+    """End this child without what the app registered to be done at exit: it was imported in another process."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            continue  # a job may have closed it
+    os._exit(0)
 
 
 def _reseed() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import sys
 import traceback
@@ -24,6 +25,9 @@ WAKE_RUNS: Final = 64
 """A child tells of so many completions at the latest."""
 WAKE_NS: Final = 2_000_000
 """A child that tells of completions later than this after the first of them does it before its next job."""
+
+_STACK_BYTES: Final = 8 << 20
+_NOTHING: Final = (None, False, None, None, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,42 @@ class ChildSettings:
         return cls(*fields)
 
 
+class Account:
+    """What one thread of a child has completed and not told of yet."""
+
+    def __init__(self, channel: Channel) -> None:
+        """Begin with nothing."""
+        self.unsaid = 0
+        self._channel = channel
+        self._stats: dict[str, list[int]] = {}
+        self._since_ns = 0
+
+    def add(self, name: str, start_ns: int, end_ns: int) -> None:
+        """A job of this name ran; tells of all if that is much, or the job took long."""
+        entry = self._stats.get(name)
+        if entry is None:
+            self._stats[name] = [1, end_ns - start_ns]
+        else:
+            entry[0] += 1
+            entry[1] += end_ns - start_ns
+        if self.unsaid == 0:
+            self._since_ns = start_ns
+        self.unsaid += 1
+        if self.unsaid >= WAKE_RUNS or end_ns - self._since_ns > WAKE_NS:
+            self.say()
+
+    def say_if_old(self, now_ns: int) -> None:
+        """Tell of what would wait for the next job's end."""
+        if self.unsaid and now_ns - self._since_ns > WAKE_NS:
+            self.say()
+
+    def say(self) -> None:
+        """Tell the node to look at the ring."""
+        stats, self._stats = self._stats, {}
+        self.unsaid = 0
+        self._channel.send(frame(FromChild.WAKE, [[name, count, total] for name, (count, total) in stats.items()]))
+
+
 class ChildBase:
     """A child's state.
 
@@ -67,7 +107,6 @@ class ChildBase:
         self.runs = Runs(self.channel.note)
         self.reader = FrameReader()
         self.forked = False
-        self._stats: dict[str, list[int]] = {}
         output.connect(self.channel, settings.lines_per_s, settings.line_max)
         os.register_at_fork(after_in_child=self._after_fork)
 
@@ -75,6 +114,10 @@ class ChildBase:
         self.forked = True
         self.channel.closed = True
         self.output.disconnect()
+
+    def serve(self) -> None:
+        """Run jobs until the node says END."""
+        raise NotImplementedError
 
     def leave_fork(self, error: BaseException | None) -> None:
         """End a process that a job forked and that came out of the job's code. Never returns."""
@@ -113,25 +156,11 @@ class ChildBase:
         if index < words[REVOKED]:
             self.channel.send(frame(FromChild.SKIPPED, index))
         elif now_ns > words[LEASE]:
-            self.channel.send(frame(FromChild.END, index, int(EndKind.NOT_STARTED), None, False, None, None, 0.0))
+            self.channel.send(frame(FromChild.END, index, int(EndKind.NOT_STARTED), *_NOTHING))
         else:
             return True
         self.memory.ring[index & MASK] = REPORTED
         return False
-
-    def count(self, name: str, duration_ns: int) -> None:
-        """Remember that a job took so long, for the next wake."""
-        entry = self._stats.get(name)
-        if entry is None:
-            self._stats[name] = [1, duration_ns]
-        else:
-            entry[0] += 1
-            entry[1] += duration_ns
-
-    def wake(self) -> None:
-        """Tell the node to look at the ring."""
-        stats, self._stats = self._stats, {}
-        self.channel.send(frame(FromChild.WAKE, [[name, count, total] for name, (count, total) in stats.items()]))
 
     def report(self, index: int, ending: Ending, duration_s: float) -> None:
         """Tell of an end that is no plain completion; the mark comes after the frame, so a mark is never a lie."""
@@ -143,3 +172,14 @@ class ChildBase:
     def ready(self) -> None:
         """Tell that this child takes jobs."""
         self.channel.send(frame(FromChild.READY))
+
+
+def limit_memory(memory_max_bytes: int, slots: int) -> None:
+    """Let an allocation without end raise MemoryError here, rather than have the system kill whom it likes.
+
+    The stacks of the threads that serve slots are counted by the system too, so they are added.
+    """
+    stack, _ = resource.getrlimit(resource.RLIMIT_STACK)
+    wanted = memory_max_bytes + slots * (_STACK_BYTES if stack == resource.RLIM_INFINITY else stack)
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))

@@ -95,7 +95,8 @@ class Output:
         """Replace sys.stdout and sys.stderr; done before the app is imported, as it may keep references to them."""
         for name, fd in (("stdout", 1), ("stderr", 2)):
             stream = _JobStream(self, name, fd)
-            setattr(sys, name, io.TextIOWrapper(stream, encoding="utf-8", errors="backslashreplace", write_through=True))
+            text = io.TextIOWrapper(stream, encoding="utf-8", errors="backslashreplace", write_through=True)
+            setattr(sys, name, text)
 
     def connect(self, channel: Channel, lines_per_s: int, line_max: int) -> None:
         """Send lines to this channel from now on."""
@@ -182,6 +183,10 @@ class _JobStream(io.BufferedIOBase):
 
     def fileno(self) -> int:
         return self._fd
+
+    @property
+    def name(self) -> str:
+        return f"<{self._stream}>"
 
     def close(self) -> None:
         """A job that closes its sys.stdout does not close ours."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import signal
@@ -35,6 +36,7 @@ _ONE_THREAD: Final = (
 _STOP_S: Final = 10.0
 _SEND_S: Final = 2.0
 _BACKOFF_S: Final = (0.1, 10.0)
+_TEMPLATE: Final = "callboard.backends.executors.template"
 _TAIL_LINES: Final = 15
 _TICK_S: Final = 0.25
 
@@ -52,7 +54,8 @@ class TemplateHost:
     def __init__(self, app: tuple[str, ...], kind: Kind, options: ExecutorOptions, clock: Clock) -> None:
         """Nothing is started before `start`. Raises UnknownOption for another kind."""
         if kind not in KINDS:
-            raise UnknownOption(f"there is no executor {kind!r}{did_you_mean(kind, KINDS)}; there are {', '.join(KINDS)}")
+            near = did_you_mean(kind, KINDS)
+            raise UnknownOption(f"there is no executor {kind!r}{near}; there are {', '.join(KINDS)}")
         self.app = app
         self.kind = kind
         self.options = options
@@ -158,7 +161,7 @@ class TemplateHost:
         environment = {**dict.fromkeys(_ONE_THREAD, "1"), **os.environ}
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
-                [sys.executable, "-P", "-m", "callboard.backends.executors.template", str(theirs.fileno()), str(os.getpid())],
+                [sys.executable, "-P", "-m", _TEMPLATE, str(theirs.fileno()), str(os.getpid())],
                 pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=out_w, stderr=out_w, env=environment,
                 start_new_session=True,
             )
@@ -277,10 +280,8 @@ class TemplateHost:
         if link.pidfd < 0:
             self._exited(ident, None)
             return
-        try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(link.pid, signal.SIGKILL)  # what it started in its group, before its pid is used again
-        except (ProcessLookupError, PermissionError):
-            pass
         self.pump.watch(link.pidfd, lambda: self._exited(ident, None))
 
     def _say_stop(self) -> None:

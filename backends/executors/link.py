@@ -7,7 +7,7 @@ import socket
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from callboard.backends.executors.rawoutput import RawOutput
-from callboard.backends.executors.shared import MASK, NS, REVOKED, RING, SharedState, memory_fd
+from callboard.backends.executors.shared import MASK, REVOKED, RING, SharedState, memory_fd
 from callboard.backends.executors.wire import BATCH_MAX_BYTES, READ_BYTES, FrameReader, ToChild, frame
 from callboard.core.childdeath import SlotState
 from callboard.core.errors import QueueError
@@ -99,7 +99,7 @@ class ChildLink:
         self._unsent = b""
         self._reader = FrameReader()
         self.sock, child_sock = socket.socketpair()
-        self.sock.setblocking(False)
+        self.sock.settimeout(0)
         self._child_sock: socket.socket | None = child_sock
         memory = memory_fd()
         self.memory = SharedState(memory)

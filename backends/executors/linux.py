@@ -86,6 +86,7 @@ def kill_tree(pid: int, keep: set[int]) -> None:
     What descends from it is adopted by this process as its parents die, so orphans that turn up meanwhile go too.
 
     Args:
+        pid: the process.
         keep: the other children of this process.
     """
     table = processes()

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from callboard.backends.executors.childbase import ChildSettings
-from callboard.backends.executors.link import ChildLink
 from callboard.backends.executors.pooljobs import how_it_ended
 from callboard.backends.executors.wire import ToChild, frame
 from callboard.core.errors import CodecError
@@ -14,6 +13,7 @@ from callboard.core.errors import CodecError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from callboard.backends.executors.link import ChildLink
     from callboard.backends.executors.pool import ChildPool
 
 _END_GRACE_S: Final = 5.0
@@ -66,7 +66,8 @@ class Nursery:
             self._resize()
             active = [link for link in self.links if _active(link)]
             wanted = self.wanted
-            for link in [link for link in self.links if link.draining and not link.recycle][: max(wanted - len(active), 0)]:
+            draining = [link for link in self.links if link.draining and not link.recycle]
+            for link in draining[: max(wanted - len(active), 0)]:
                 if not (link.ending or link.given_up or link.killed_for):
                     link.draining = False
                     active.append(link)

@@ -6,11 +6,10 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from callboard.backends.executors.link import ChildLink
 from callboard.backends.executors.nursery import Nursery
 from callboard.backends.executors.options import SLOTS_MAX
 from callboard.backends.executors.pooljobs import PoolJobs
-from callboard.backends.executors.shared import NEVER_NS, NS
+from callboard.backends.executors.shared import NS
 from callboard.backends.executors.watch import Watch
 from callboard.backends.executors.wire import FromChild
 from callboard.core.errors import CodecError
@@ -22,10 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from callboard.backends.executors.host import TemplateHost
+    from callboard.backends.executors.link import ChildLink
     from callboard.core.ports import ExecutorEvents
     from callboard.core.records import TakenJob
 
 _log = logging.getLogger("callboard.executors")
+_NEVER_S: Final = 4e9  # more than a century, and its ns fit into 64 bits
 _FROM_CHILDREN: Final = frozenset({"job.output", "job.output_dropped", "job.progress", "job.retry_after_failed"})
 
 
@@ -87,7 +88,7 @@ class ChildPool:
     def set_lease(self, deadline_boot_s: float) -> None:
         """See Executor."""
         with self.lock:
-            self.lease_ns = max(0, min(int(deadline_boot_s * NS), NEVER_NS)) if deadline_boot_s < NEVER_NS / NS else NEVER_NS
+            self.lease_ns = max(0, int(min(deadline_boot_s, _NEVER_S) * NS))
             for link in self.nursery.links:
                 link.set_lease(self.lease_ns)
 
@@ -153,7 +154,9 @@ class ChildPool:
         for link, timeout_s in self.jobs.place(self.nursery.links):
             self.watch.given(link, timeout_s)
 
-    def note(self, event: str, link: ChildLink | None, token: Token | None = None, **fields: str | float | bool | None) -> None:
+    def note(
+        self, event: str, link: ChildLink | None, token: Token | None = None, **fields: str | float | None,
+    ) -> None:
         """Keep something to be told."""
         self.notes.append(ChildNote(event, link.pid if link else self.host.template_pid, token, dict(fields)))
 
@@ -205,7 +208,7 @@ class ChildPool:
                 self._events.on_ends(completed, others)
             if self._events is not None and notes:
                 self._events.on_notes(notes)
-        except Exception:
+        except Exception:  # noqa: BLE001 - the actor may have crashed: that must not end the thread of all pools
             _log.exception("who was told of %d ends failed", len(completed) + len(others))
         finally:
             with self.lock:
@@ -228,9 +231,7 @@ def _note_of(link: ChildLink, rest: list[Any]) -> ChildNote:
             raise CodecError("not a token")
     plain: dict[str, str | int | float | bool | None] = {}
     for key, value in fields.items():
-        if isinstance(value, str):
-            plain[str(key)] = value
-        elif value is None or isinstance(value, (bool, int, float)):
+        if value is None or isinstance(value, (str, bool, int, float)):
             plain[str(key)] = value
         else:
             raise CodecError("a note's fields are plain")

@@ -12,14 +12,13 @@ from callboard.core.errorrecord import RECORD_MAX_BYTES, error_record
 from callboard.core.errors import CodecError
 from callboard.core.placement import UNKNOWN, place
 from callboard.core.prefetch import Expectations
-from callboard.core.records import ErrorRecord
 from callboard.core.runs import EndKind, RunEnd
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from callboard.backends.executors.link import ChildLink, Entry
-    from callboard.core.records import TakenJob, Token
+    from callboard.core.records import ErrorRecord, TakenJob, Token
 
 _NS: Final = 1e9
 
@@ -201,7 +200,7 @@ class PoolJobs:
         self.others += [RunEnd(job.token, EndKind.NOT_STARTED) for job in jobs]
 
     def _unfit(self, job: TakenJob) -> None:
-        error = error_record("CodecError", f"the job {job.id!r} can't be handed to a child: it is too large or malformed")
+        error = error_record("CodecError", f"job {job.id!r} can't be handed to a child: it is too large or malformed")
         self.others.append(RunEnd(job.token, EndKind.RAISED, error, permanent=True))
 
 

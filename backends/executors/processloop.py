@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 import threading
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Final
 
 from callboard.backends.executors.aio import AsyncRunner
-from callboard.backends.executors.childbase import COMPLETED, STARTED, WAKE_NS, WAKE_RUNS, ChildBase
+from callboard.backends.executors.childbase import COMPLETED, STARTED, Account, ChildBase
 from callboard.backends.executors.runjob import Ending, Run, describe
 from callboard.backends.executors.shared import FIRST_SLOT, INDEX, MASK, NS, OVERRUN, START, boot_ns
 from callboard.backends.executors.wire import ToChild
@@ -37,26 +35,24 @@ class ProcessChild(ChildBase):
     _struck = 0  # index of the job that TimeLimitExceeded was raised in
     _shield = 0  # above 0: a frame is being sent, and half a frame would be the end of the socket
     _timeout_s = 0.0
-    _unsaid = 0
-    _said_ns = 0
 
     def serve(self) -> None:
         """Run jobs until the node says END."""
         self._aio = AsyncRunner()
+        self._account = Account(self.channel)
         self.channel.nudge = self._post
         signal.signal(SOFT_SIGNAL, self._on_signal)
         self.ready()
         while True:
             frames = self.receive(wait=False)
             if not frames:
-                if self._unsaid:
-                    self._say(boot_ns())
+                if self._account.unsaid:
+                    self._account.say()
                 frames = self.receive(wait=True)
             for kind, *rest in frames:
                 if kind == ToChild.RUN:
                     self._batch(*rest)
                 elif kind == ToChild.END:
-                    self._say(boot_ns())
                     return
 
     def _batch(self, first: int, default_timeout_s: float, jobs: list[list[Any]]) -> None:
@@ -64,8 +60,7 @@ class ProcessChild(ChildBase):
         for index, fields in enumerate(jobs, first):
             job = TakenJob._make(fields)
             now_ns = boot_ns()
-            if self._unsaid and now_ns - self._said_ns > WAKE_NS:
-                self._say(now_ns)
+            self._account.say_if_old(now_ns)
             words[_START] = now_ns
             words[_INDEX] = index
             ring[index & MASK] = STARTED
@@ -76,22 +71,8 @@ class ProcessChild(ChildBase):
                     ring[index & MASK] = COMPLETED
                 else:
                     self.report(index, ending, (end_ns - now_ns) / NS)
-                self.count(job.name, end_ns - now_ns)
-                self._account(now_ns, end_ns)
+                self._account.add(job.name, now_ns, end_ns)
             words[_INDEX] = 0
-
-    def _account(self, start_ns: int, end_ns: int) -> None:
-        """Say what has gathered, if it is much or the job took long."""
-        if self._unsaid == 0:
-            self._said_ns = start_ns
-        self._unsaid += 1
-        if self._unsaid >= WAKE_RUNS or end_ns - self._said_ns > WAKE_NS:
-            self._say(end_ns)
-
-    def _say(self, now_ns: int) -> None:
-        self.wake()
-        self._unsaid = 0
-        self._said_ns = now_ns
 
     def _run(self, index: int, job: TakenJob, now_ns: int, timeout_s: float) -> Ending | None:
         run = self.runs.begin(job, now_ns, timeout_s)
@@ -152,13 +133,3 @@ class ProcessChild(ChildBase):
         message = f"the job ran longer than its timeout of {self._timeout_s:g} s"
         if not self._aio.cancel(message, only_waiting=True):
             raise TimeLimitExceeded(message)
-
-
-def end_process() -> None:
-    """End this child without what the app registered to be done at exit: it was imported in another process."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            continue  # a job may have closed it
-    os._exit(0)

@@ -27,6 +27,7 @@ class Timer:
     __slots__ = ("call", "due_s")
 
     def __init__(self, due_s: float, call: Callable[[], None]) -> None:
+        """Made by Pump.later."""
         self.due_s = due_s
         self.call: Callable[[], None] | None = call
 
@@ -140,7 +141,7 @@ def _guard(function: Callable[[], None]) -> None:
     """One child's trouble must not end the thread that serves them all."""
     try:
         function()
-    except Exception:
+    except Exception:  # noqa: BLE001 - it is logged, and the other children go on
         _log.exception("an executor's callback failed")
 
 

@@ -22,7 +22,8 @@ class RawOutput:
     """Reads one pipe and makes lines of it, so many a second; the others are counted."""
 
     def __init__(
-        self, fd: int, pump: Pump, clock: Clock, lines_per_s: int, line_max: int, tell: Callable[[list[str], int], None],
+        self, fd: int, pump: Pump, clock: Clock, lines_per_s: int, line_max: int,
+        tell: Callable[[list[str], int], None],
     ) -> None:
         """Take over the pipe's reading end; `tell` gets lines and the number of dropped ones."""
         self._fd = fd

@@ -101,8 +101,8 @@ class Runs:
             self._note("job.progress", token, fields)
 
         context = JobContext(
-            job.id, token, job.name, job.queue, job.attempt, job.losses, timeout_s, started_ns / NS + timeout_s, headers,
-            report,
+            job.id, token, job.name, job.queue, job.attempt, job.losses, timeout_s, started_ns / NS + timeout_s,
+            headers, report,
         )
         return Run(job, definition, arguments, context)
 
@@ -136,18 +136,15 @@ class Runs:
 
     def _retry_after(self, run: Run, error: BaseException) -> float | None:
         """The job's own wish in seconds, or None."""
-        if run.job.step == Step.FAILED_HOOK:
-            return None
+        method = run.instance.retry_after if run.instance is not None else run.definition.retry_method
         try:
             if isinstance(error, RetryLater) and error.after is not None:
                 return seconds(error.after, "RetryLater(after)")
-            if run.definition.retry_method is None:
+            if run.job.step == Step.FAILED_HOOK or run.definition.retry_method is None:
                 return None
-            if run.definition.is_class:
-                if run.instance is None:
-                    return None  # its own __init__ raised: there is nothing to ask
-                return seconds(run.instance.retry_after(run.job.attempt), "what retry_after returned")
-            return seconds(run.definition.retry_method(run.job.attempt), "what retry_after returned")
+            if method is None or (run.definition.is_class and run.instance is None):
+                return None  # its own __init__ raised: there is nothing to ask
+            return seconds(method(run.job.attempt), "what retry_after returned")
         except TimeLimitExceeded:
             raise
         except BaseException as failure:  # noqa: BLE001 - user code may raise anything; the job's own end counts

@@ -72,7 +72,8 @@ class SharedState:
     def running(self, slots: int) -> list[tuple[int, float]]:
         """Index and start (in seconds of CLOCK_BOOTTIME) of what each of the first `slots` slots runs."""
         table = self.words[FIRST_SLOT : FIRST_SLOT + SLOT_WORDS * slots].tolist()
-        return [(table[at + INDEX], table[at + START] / NS) for at in range(0, len(table), SLOT_WORDS) if table[at + INDEX]]
+        slots_at = range(0, len(table), SLOT_WORDS)
+        return [(table[at + INDEX], table[at + START] / NS) for at in slots_at if table[at + INDEX]]
 
 
 def memory_fd() -> int:

@@ -22,7 +22,7 @@ def main() -> None:
     output.install()
     import_app(app, path)
     for fd in fds:
-        os.set_inheritable(fd, False)
+        os.set_inheritable(fd, False)  # noqa: FBT003 - the system's function takes it so
     run_child(fds, ChildSettings.of(settings), output, template)
 
 

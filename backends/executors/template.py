@@ -154,7 +154,7 @@ class Template:
 
     def _spawned(self, settings: list[Any], fds: list[int]) -> int:
         """The import left threads, and a fork would copy their locks without them: start afresh."""
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
+        process = subprocess.Popen(
             [sys.executable, "-P", "-m", "callboard.backends.executors.spawned"],
             stdin=subprocess.PIPE, pass_fds=fds, start_new_session=True,
         )

@@ -9,12 +9,12 @@ from callboard.backends.executors.shared import FIRST_SLOT, OVERRUN
 from callboard.backends.executors.wire import ToChild, frame
 from callboard.core.overrun import Run, overruns
 from callboard.core.prefetch import AHEAD_MAX_S
-from callboard.core.records import Token
 from callboard.core.runs import EndKind, RunEnd
 
 if TYPE_CHECKING:
     from callboard.backends.executors.link import ChildLink, Entry
     from callboard.backends.executors.pool import ChildPool
+    from callboard.core.records import Token
 
 _SOON_S: Final = 0.005
 _SHORT_S: Final = 1.0

@@ -135,6 +135,6 @@ class FdChannel:
                 fds = array.array("i")
                 fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
                 for fd in fds:
-                    os.set_inheritable(fd, False)
+                    os.set_inheritable(fd, False)  # noqa: FBT003 - the system's function takes it so
                 self.fds.extend(fds)
         return self._reader.feed(data) if data else None
