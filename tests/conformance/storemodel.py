@@ -41,6 +41,7 @@ class ModelJob:
     session: int | None = None
     cancel_asked: bool = False
     done: OutcomeKind | None = None
+    touched: bool = False  # by an operator since `done`
 
     @property
     def place(self) -> tuple[int, int, int]:
@@ -146,16 +147,23 @@ class Model:
         assert token.seq > self.last_seq, "a token was issued twice"
         self.last_seq = token.seq
         job.state = JobState.RUNNING if run else JobState.ASSIGNED
-        job.session, job.token, job.done = session, token, None
+        job.session, job.token, job.done, job.touched = session, token, None, False
 
     def finish(self, job: ModelJob | None, token: Token, kind: OutcomeKind, delay_s: float) -> str:
-        """What one outcome is: applied, again, stale or quarantined."""
-        if job is None or job.token != token:
+        """What one outcome is: applied, again, stale, quarantined, or either (applied before, or stale).
+
+        Either: an operator changed or forgot the job after it was applied; nothing comes of it in any case.
+        """
+        if job is None:
+            return "either"
+        if job.token != token:
             return "stale"
         if job.state is JobState.RUNNING or (job.state is JobState.ASSIGNED and kind is OutcomeKind.HANDED_BACK):
             job.done = kind
             return self.end_run(job, kind, delay_s)
-        return "again" if job.done is kind else "stale"
+        if job.done is not kind:
+            return "stale"
+        return "either" if job.touched else "again"
 
     def end_run(self, job: ModelJob, kind: OutcomeKind, delay_s: float) -> str:
         """A run has ended so."""
@@ -217,6 +225,7 @@ class Model:
             return CancelResult.REQUESTED
         if job.state not in WAITING:
             return CancelResult.TOO_LATE
+        job.touched = True
         self.finish_as(job, JobState.CANCELLED if job.step is Step.HANDLE else JobState.FAILED)
         return CancelResult.CANCELLED
 
@@ -229,6 +238,7 @@ class Model:
 
     def retry(self, job: ModelJob) -> None:
         """An operator's retry."""
+        job.touched = True
         job.state, job.step, job.attempts, job.losses, job.due_ms = JobState.READY, Step.HANDLE, 0, 0, self.now_ms
 
     def counts(self, queue: str) -> QueueCounts:

@@ -94,7 +94,7 @@ class Acts(RuleBasedStateMachine):
     # Programs and time ------------------------------------------------------------------------------------------------
 
     def push(self, draw: Draw) -> None:
-        self.push_all(draw(st.lists(JOBS, min_size=1, max_size=5)))
+        self.push_all(draw(st.lists(JOBS, min_size=1, max_size=5, unique_by=lambda one: one.id)))
 
     def push_all(self, batch: list[NewJob]) -> None:
         receipt = self.store.push(batch)
@@ -220,10 +220,12 @@ class Acts(RuleBasedStateMachine):
         receipt = self.store.finish(self.session(draw), outcomes)
         results = [self.model.finish(self.model.jobs.get(run.id), run.token, kind, delay_s)
                    for run, kind, delay_s in ends]
-        assert receipt.stale == tuple(run for (run, _, _), what in zip(ends, results, strict=True) if what == "stale")
+        told = list(zip([run for run, _, _ in ends], results, strict=True))
+        either = [run for run, what in told if what == "either"]
+        stale = [run for run, what in told if what == "stale" and run not in either]
+        assert [run for run in receipt.stale if run not in either] == stale
         assert receipt.applied == len(ends) - len(receipt.stale)
-        assert receipt.quarantined == tuple(
-            run.id for (run, _, _), what in zip(ends, results, strict=True) if what == "quarantined")
+        assert receipt.quarantined == tuple(run.id for run, what in told if what == "quarantined")
 
     def beat(self, draw: Draw) -> None:
         session = self.session(draw)
@@ -317,7 +319,7 @@ class Acts(RuleBasedStateMachine):
             assert view.isolating == any(one.losses >= 2 for one in mine)
 
 
-@pytest.mark.parametrize(("place", "examples"), [("memory", 100), ("sqlite", 40)])
+@pytest.mark.parametrize(("place", "examples"), [("memory", 60), ("sqlite", 30)])
 def test_any_sequence_of_acts_is_as_in_the_model(place: str, examples: int):
     machine = type(f"ActsOn{place}", (Acts,), {"place": place})
     run_state_machine_as_test(machine, settings=settings(
