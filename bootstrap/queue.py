@@ -79,11 +79,22 @@ class Queue:
         """Push a job to be run after `delay` seconds (or timedelta), by the store's clock. Raises as push."""
         return self.push(job, delay=delay, **options)
 
-    def push_many(self, jobs: Iterable[Job | BoundJob], **options: Any) -> list[str]:
-        """Push jobs in batches of 500, each batch all or none; their ids in order. Raises as push."""
-        new: list[NewJob] = [self.prepare(job, options) for job in jobs]
-        if len(new) > 1 and options.get("id") is not None:
-            raise InvalidArgument("push_many can't give one id to several jobs")
+    def push_many(self, jobs: Iterable[Job | BoundJob], *, ids: Iterable[str] | None = None,
+                  **options: Any) -> list[str]:
+        """Push jobs in batches of 500, each batch all or none; their ids in order. Raises as push.
+
+        Args:
+            jobs: Job instances, or `function_job.bind(...)`.
+            ids: one for each job, so that all can be pushed again; new ones unless given.
+            options: as for push, without id; they hold for every job.
+        """
+        if options.get("id") is not None:
+            raise InvalidArgument("push_many can't give one id to several jobs: give it ids=[...], one for each")
+        jobs = list(jobs)
+        each = [options] * len(jobs) if ids is None else [{**options, "id": job_id} for job_id in ids]
+        if len(each) != len(jobs):
+            raise InvalidArgument(f"push_many got {len(jobs):,} jobs and {len(each):,} ids: give one for each")
+        new: list[NewJob] = [self.prepare(job, given) for job, given in zip(jobs, each, strict=True)]
         ids: list[str] = []
         for start in range(0, len(new), PUSH_MANY_BATCH):
             ids += self.store.push(new[start : start + PUSH_MANY_BATCH]).ids
@@ -102,9 +113,10 @@ class Queue:
         """As later, for asyncio."""
         return await asyncio.to_thread(lambda: self.later(delay, job, **options))
 
-    async def apush_many(self, jobs: Iterable[Job | BoundJob], **options: Any) -> list[str]:
+    async def apush_many(self, jobs: Iterable[Job | BoundJob], *, ids: Iterable[str] | None = None,
+                         **options: Any) -> list[str]:
         """As push_many, for asyncio."""
-        return await asyncio.to_thread(lambda: self.push_many(jobs, **options))
+        return await asyncio.to_thread(lambda: self.push_many(jobs, ids=ids, **options))
 
     def stats(self) -> QueueStats:
         """Counts of jobs; of one queue after `named`, else of the whole store."""

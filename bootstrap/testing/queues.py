@@ -107,11 +107,12 @@ class InlineQueue(Queue):
         self._runner.run()
         return job_id
 
-    def push_many(self, jobs: Iterable[Job | BoundJob], **options: Any) -> list[str]:
+    def push_many(self, jobs: Iterable[Job | BoundJob], *, ids: Iterable[str] | None = None,
+                  **options: Any) -> list[str]:
         """As Queue.push_many; the jobs have run when this returns."""
-        ids = super().push_many(jobs, **options)
+        pushed = super().push_many(jobs, ids=ids, **options)
         self._runner.run()
-        return ids
+        return pushed
 
 
 class _Runner:
