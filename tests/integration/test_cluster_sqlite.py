@@ -114,6 +114,18 @@ def test_where_no_boot_id_is_known_a_clock_that_went_back_gives_the_reboot_away(
     assert cluster.campaign("B", 10.0).number == 2
 
 
+def test_a_watch_knows_when_time_alone_changes_something(opened, clock):
+    cluster = opened()
+    assert cluster.look()[1] is None
+    cluster.register(node(), 30.0)
+    assert cluster.look()[1] == 30.0
+    term = cluster.campaign("A", 10.0)
+    clock.boot += 4.0
+    assert cluster.look()[1] == 6.0
+    assert cluster.renew(term, 10.0)
+    assert cluster.look()[1] == 10.0
+
+
 # One file with the job store
 
 
