@@ -10,6 +10,8 @@ from alembic.config import Config
 from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
+from .schema import SCHEMA_VERSION
+
 if TYPE_CHECKING:
     import sqlite3
 
@@ -34,7 +36,11 @@ class _Borrowed:
 
 
 def upgrade(connection: sqlite3.Connection) -> None:
-    """Bring the schema to the newest revision, within the transaction that the connection is in."""
+    """Bring the schema to the newest revision, within the transaction that the connection is in.
+
+    `callboard_store` gets the version too: each transaction reads it there, so that a process of an older version
+    notices a migration while it runs.
+    """
     engine = create_engine("sqlite://", creator=lambda: _Borrowed(connection), poolclass=StaticPool)
     with as_file(files(f"{__package__}.migrations")) as folder:
         config = Config()
@@ -43,3 +49,4 @@ def upgrade(connection: sqlite3.Connection) -> None:
         with engine.connect() as borrowed:
             config.attributes["connection"] = borrowed
             command.upgrade(config, "head")
+    connection.execute("UPDATE callboard_store SET schema_version = ?", (SCHEMA_VERSION,))

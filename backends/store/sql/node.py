@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from callboard.core.errorrecord import encode_error
 from callboard.core.errors import Conflict
@@ -152,7 +152,7 @@ def _event(kind: OutcomeKind, state: int, step: int, losses: int, has_hook: int,
     return event if JobState(state) in HELD and transition(JobState(state), Step(step), event) is not None else None
 
 
-def _missing(tx: Tx, session: int, queues: frozenset[str], holding: Sequence[Held]) -> list[tuple[int, ...]]:
+def _missing(tx: Tx, session: int, queues: frozenset[str], holding: Sequence[Held]) -> list[Any]:
     """Rows that the session runs by the store, and the node does not know of."""
     known = {held.token for held in holding}
     return [
@@ -175,4 +175,4 @@ def _replace_pools(tx: Tx, session: SessionId, pools: Sequence[PoolReport]) -> N
             tx.execute(_SQL["know_queue"], (share.queue,))
     capacity = {pool.name: pool.capacity for pool in before}
     if any(pool.capacity > capacity.get(pool.name, 0) for pool in pools):
-        tx.ring_leader()
+        tx.freed()

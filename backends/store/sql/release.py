@@ -35,6 +35,7 @@ def release(tx: Tx, session: SessionId, reason: str, node_lost: bytes) -> Releas
             quarantined.append(row.id)
         changes.apply(row, event, error=node_lost)
     changes.flush()
+    tx.rings.add(f"session-{session}")
     tx.execute(_SQL["drop_pools"], (session,))
     tx.execute(_SQL["drop_held"], (session,))
     return Released(handed_back, len(rows) - handed_back, tuple(quarantined))

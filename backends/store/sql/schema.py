@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import sqlite3
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -21,6 +22,7 @@ SQLITE_MIN: Final = (3, 37, 0)
 """The first with STRICT tables."""
 
 _PAUSE_S: Final = 0.01
+_creating = threading.Lock()
 
 
 def prepare(path: str, wait_s: float) -> None:
@@ -40,7 +42,8 @@ def prepare(path: str, wait_s: float) -> None:
     if not path or path.startswith(":"):
         raise InvalidArgument(f"{path!r} is no file; a store in memory is memory://")
     deadline_s = time.monotonic() + wait_s
-    _create(path)
+    with _creating:
+        _create(path)
     while True:
         try:
             with closing(_connect(path)) as connection:
@@ -54,17 +57,29 @@ def prepare(path: str, wait_s: float) -> None:
 
 
 def _create(path: str) -> None:
-    """Create an empty file that only its owner may read: jobs carry what users put into them."""
+    """Create an empty file that only its owner may read: jobs carry what users put into them.
+
+    One that exists is never opened here: closing it would drop the locks that this process holds on it for SQLite.
+    """
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        _check_access(path)
     except FileNotFoundError as error:
         raise StoreUnavailable(f"job store {path}: the directory {Path(path).absolute().parent} does not exist; "
                                "create it", cause=error) from error
-    except IsADirectoryError as error:
-        raise StoreUnavailable(f"job store {path}: is a directory; name a file in it", cause=error) from error
     except OSError as error:
-        raise StoreUnavailable(f"job store {path}: can't be opened for writing: {error.strerror}",
-                               cause=error) from error
+        raise StoreUnavailable(f"job store {path}: can't be created: {error.strerror}", cause=error) from error
+
+
+def _check_access(path: str) -> None:
+    if Path(path).is_dir():
+        raise StoreUnavailable(f"job store {path}: is a directory; name a file in it")
+    folder = Path(path).resolve().parent
+    for place in (path, folder):
+        if not os.access(place, os.R_OK | os.W_OK):
+            raise StoreUnavailable(f"job store {path}: {place} is read-only for this user; give the user write access "
+                                   "to the file and its directory (SQLite writes two files beside it)")
 
 
 def _connect(path: str) -> sqlite3.Connection:
@@ -92,7 +107,10 @@ def _version(connection: sqlite3.Connection, path: str) -> int:
 
 def _migrate(connection: sqlite3.Connection, path: str) -> None:
     """Run what is missing, in one transaction: who comes second waits, and finds it done."""
-    connection.execute("PRAGMA journal_mode = WAL")
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise StoreUnavailable(f"job store {path}: its file system can't share memory between processes (a network "
+                               "file system?); put the file on a local disk")
     connection.execute("BEGIN IMMEDIATE")
     try:
         if _version(connection, path) < SCHEMA_VERSION:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from callboard.core.errors import StoreReset, StoreUnavailable
+from callboard.core.errors import StoreReset, StoreUnavailable, Unavailable
 
 from .sqlite_errors import CommitUncertain, is_busy, primary_code, translate
 from .sqlite_locks import turn_of, watch_forks
@@ -28,6 +28,7 @@ _SETUP: Final = (
     "PRAGMA journal_size_limit = 67108864",
     "PRAGMA secure_delete = OFF",
     "PRAGMA temp_store = MEMORY",
+    "PRAGMA wal_autocheckpoint = 4000",
     "PRAGMA trusted_schema = OFF",
 )
 
@@ -69,8 +70,10 @@ class Database:
             durable: it survives a power loss when this returns; otherwise it survives the death of the process.
         """
         if not self.turn.lock.acquire(timeout=self._busy_s):
-            raise StoreUnavailable(f"job store {self.path}: this process has been writing for {self._busy_s:.0f} s")
+            raise StoreUnavailable(f"job store {self.path}: other threads of this process have been writing for "
+                                   f"{self._busy_s:g} s")
         try:
+            self._refuse_unsafe()
             connection = self._writer or self._open_writer()
             if durable is not self._durable:
                 connection.execute("PRAGMA synchronous = FULL" if durable else "PRAGMA synchronous = NORMAL")
@@ -89,19 +92,21 @@ class Database:
     def read(self) -> Iterator[tuple[sqlite3.Connection, Any]]:
         """A read transaction: one snapshot, in nobody's way."""
         connection = self._borrow()
-        sound = False
+        sound = True
         try:
             greeting = self._begin(connection, "BEGIN")
             try:
                 yield connection, greeting
-                sound = True
-            except sqlite3.Error as error:
-                raise translate(error, self.path) from error
             finally:
-                if connection.in_transaction:
-                    connection.execute("COMMIT")
+                self._roll_back(connection)
+        except sqlite3.Error as error:
+            sound = False
+            raise translate(error, self.path) from error
+        except Unavailable:
+            sound = False
+            raise
         finally:
-            self._give_back(connection if sound else None, connection)
+            self._give_back(connection, sound=sound)
 
     def close(self) -> None:
         """Close every connection; harmless when repeated."""
@@ -111,6 +116,17 @@ class Database:
         with self._readers_free:
             while self._readers:
                 self._readers.pop().close()
+
+    def checkpoint(self, over_bytes: int) -> None:
+        """Where the log beside the file has grown over so many bytes, because readers never let it start again: try."""
+        with suppress(OSError, sqlite3.Error):  # no log, or others are at work: the next call finds out
+            if os.stat(self.path + "-wal").st_size > over_bytes:  # noqa: PTH116 - a string is what we have
+                with self.turn.lock:
+                    (self._writer or self._open_writer()).execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def connections(self) -> list[sqlite3.Connection]:
+        """Those that are open and idle, or write."""
+        return [*self._readers, *([] if self._writer is None else [self._writer])]
 
     def close_for_fork(self, timeout_s: float) -> bool:
         """Close every connection, the turn being the caller's; False when a reader is still at work."""
@@ -124,9 +140,7 @@ class Database:
     def _connect(self) -> sqlite3.Connection:
         if self._closed:
             raise StoreUnavailable(f"job store {self.path}: it was closed")
-        if self.turn.unsafe:
-            raise StoreUnavailable(f"job store {self.path}: this process was forked while its parent was at work in "
-                                   "the store; start it by exec, or fork before the store is used")
+        self._refuse_unsafe()
         self._check_identity()
         try:
             connection = sqlite3.connect(
@@ -137,6 +151,11 @@ class Database:
         except sqlite3.Error as error:
             raise translate(error, self.path) from error
         return connection
+
+    def _refuse_unsafe(self) -> None:
+        if self.turn.unsafe:
+            raise StoreUnavailable(f"job store {self.path}: this process was forked while its parent was at work in "
+                                   "the store; start it by exec, or fork before the store is used")
 
     def _open_writer(self) -> sqlite3.Connection:
         self._writer = self._connect()
@@ -163,11 +182,11 @@ class Database:
                 self._readers_free.notify()
             raise
 
-    def _give_back(self, sound: sqlite3.Connection | None, connection: sqlite3.Connection) -> None:
+    def _give_back(self, connection: sqlite3.Connection, *, sound: bool) -> None:
         with self._readers_free:
             self._reading -= 1
-            if sound is not None and not self._closed:
-                self._readers.append(sound)
+            if sound and not self._closed:
+                self._readers.append(connection)
             else:
                 connection.close()
             self._readers_free.notify_all()

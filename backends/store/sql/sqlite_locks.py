@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from weakref import WeakSet, WeakValueDictionary
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Protocol
 
     class Forkable(Protocol):
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
         def close_for_fork(self, timeout_s: float) -> bool:
             """Close every connection, the turn being ours; False when one is still in use."""
+            ...
+
+        def connections(self) -> Sequence[object]:
+            """Connections that could not be closed."""
             ...
 
 
@@ -43,6 +48,7 @@ _turns: WeakValueDictionary[str, Turn] = WeakValueDictionary()
 _open: WeakSet[Forkable] = WeakSet()
 _closing: list[Turn] = []  # turns that are ours for the length of a fork
 _unsafe: list[Turn] = []
+_inherited: list[object] = []  # a child's, never to be closed: that would undo the parent's transaction
 
 
 def turn_of(path: str) -> Turn:
@@ -79,6 +85,11 @@ def _after_in_parent() -> None:
 def _after_in_child() -> None:
     for turn in _unsafe:
         turn.unsafe = True
+        turn.lock = threading.Lock()
+    for database in _open:
+        if database.turn in _unsafe:
+            _inherited.extend(database.connections())
+    _unsafe.clear()
     _release()
 
 

@@ -9,13 +9,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MARK: Final = "-- name: "
+_PACKAGE: Final = "callboard.backends.store.sql"
 
 
 def load(*names: str) -> Mapping[str, str]:
     """The statements of these files by name."""
     found: dict[str, list[str]] = {}
     lines: list[str] = []
-    texts = [files(__package__).joinpath(name).read_text(encoding="utf-8") for name in names]
+    texts = [files(_PACKAGE).joinpath(name).read_text(encoding="utf-8") for name in names]
     for line in "\n".join(texts).splitlines():
         if line.startswith(_MARK):
             lines = found.setdefault(line[len(_MARK) :].strip(), [])

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from callboard.backends.clock import machine_boot_id
 from callboard.backends.socket_bells import SocketBells
 from callboard.core.records import Characteristics
 
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from callboard.core.ports import Bell, Clock
 
 _DEFAULTS: Final = SqlStoreOptions()
-_BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
 
 
 class SqlStore(AssignPart, LeaderPart, SweepPart, NodePart, OperatorPart, ReadPart, SchedulePart, ProducerPart):
@@ -42,7 +40,7 @@ class SqlStore(AssignPart, LeaderPart, SweepPart, NodePart, OperatorPart, ReadPa
         self._database = database
         self._clock = clock
         self._options = options
-        self._boot_id = _machine_boot_id() if options.machine_boot_id is None else options.machine_boot_id
+        self._boot_id = machine_boot_id() if options.machine_boot_id is None else options.machine_boot_id
         self._bells = SocketBells(database.turn.path)
         with database.read() as (_, row):
             self._store_id = row.store_id
@@ -92,10 +90,3 @@ def open_sqlite(path: str, *, clock: Clock, options: SqlStoreOptions = _DEFAULTS
     """
     prepare(path, options.busy_s)
     return SqlStore(Database(path, options.busy_s, greet), clock, options)
-
-
-def _machine_boot_id() -> str:
-    """The kernel's id of this boot; "" where there is none: then time since boot that goes back gives a reboot away."""
-    with suppress(OSError):
-        return Path(_BOOT_ID).read_text(encoding="ascii").strip()[:64]
-    return ""

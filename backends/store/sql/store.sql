@@ -1,5 +1,5 @@
 -- name: store_row
-SELECT store_id, epoch, owner, cluster_id, backend, term_number, seq, waiting, boot_id, boot_s, wall_s, step_s, step_since_s
+SELECT schema_version, store_id, epoch, owner, cluster_id, backend, term_number, seq, waiting, boot_id, boot_s, wall_s, step_s, step_since_s
 FROM callboard_store WHERE one = 1
 
 -- name: set_anchor

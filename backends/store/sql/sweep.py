@@ -19,6 +19,10 @@ _SQL: Final = load("sweep.sql")
 _ANCHOR: Final = load("store.sql")["set_anchor"]
 
 
+WAL_MAX_BYTES: Final = 64 << 20
+"""Above this a sweep tries to empty SQLite's log."""
+
+
 class _Old(NamedTuple):
     """A row that is over; sorts by when it ended."""
 
@@ -47,19 +51,20 @@ class SweepPart(Part):
             _prune(tx, over, ids_since_ms)
             tx.execute(_SQL["delete_forgotten"], (ids_since_ms, limit))
             tx.execute(_SQL["delete_sessions"], (tx.now_ms - round(keep.finished_age_s * 1000), limit))
-            return len(over)
+        self._database.checkpoint(WAL_MAX_BYTES)
+        return len(over)
 
 
 def _over(tx: Tx, states: Sequence[JobState], excess: int, age_s: float, limit: int) -> list[_Old]:
     """The oldest rows of these states that are too many by `excess`, or older than age_s; at most limit."""
-    found = [
-        _Old(finished_ms, n, queue, state)
-        for state in states
-        for n, queue, finished_ms in tx.execute(_SQL["oldest"], (int(state), max(0, limit)))
-    ]
-    oldest_ms = tx.now_ms - age_s * 1000
-    return [row for place, row in enumerate(sorted(found)[: max(0, limit)])
-            if place < excess or row.finished_ms < oldest_ms]
+    limit, excess = max(0, limit), max(0, excess)
+    oldest_ms = tx.now_ms - round(age_s * 1000)
+    found: set[_Old] = set()
+    for state in states:
+        old = tx.execute(_SQL["older"], (int(state), oldest_ms, limit)).fetchall()
+        most = tx.execute(_SQL["oldest"], (int(state), min(excess, limit))).fetchall() if excess else []
+        found.update(_Old(finished_ms, n, queue, state) for n, queue, finished_ms in (*old, *most))
+    return [row for place, row in enumerate(sorted(found)[:limit]) if place < excess or row.finished_ms < oldest_ms]
 
 
 def _prune(tx: Tx, rows: Sequence[_Old], ids_since_ms: int) -> None:

@@ -2,6 +2,10 @@
 SELECT n, queue, finished_ms FROM callboard_jobs INDEXED BY callboard_jobs_over
 WHERE state >= 4 AND state = ? ORDER BY finished_ms, n LIMIT ?
 
+-- name: older
+SELECT n, queue, finished_ms FROM callboard_jobs INDEXED BY callboard_jobs_over
+WHERE state >= 4 AND state = ? AND finished_ms < ? ORDER BY finished_ms, n LIMIT ?
+
 -- name: totals
 SELECT coalesce(sum(finished), 0), coalesce(sum(failed), 0) FROM callboard_queues
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from callboard.core.errors import SessionEnded, StaleEpoch, StoreReset
+from callboard.core.errors import SchemaTooNew, SessionEnded, StaleEpoch, StoreReset
 from callboard.core.records import JobState
 from callboard.core.storeclock import Anchor, drop_anchor, holds, now_s
 
+from .schema import SCHEMA_VERSION
 from .statements import load
 
 if TYPE_CHECKING:
@@ -50,11 +51,13 @@ class StoreRow(NamedTuple):
     """The one row of `callboard_store`.
 
     Attributes:
+        schema_version: which migration was the last.
         seq: the last token's.
         waiting: the leader found nothing to do and waits for a ring.
         boot_id: this and the rest are the clock's anchor.
     """
 
+    schema_version: int
     store_id: str
     epoch: int
     owner: str
@@ -72,7 +75,7 @@ class StoreRow(NamedTuple):
     @property
     def anchor(self) -> Anchor:
         """The clock's anchor."""
-        return Anchor(*self[8:])
+        return Anchor(*self[9:])
 
 
 class Tx:
@@ -151,20 +154,19 @@ class Tx:
             found = self.execute(_SQL["wakes"], (queue,)).fetchone()
             if found is None or found[0]:
                 self.execute(_SQL["not_idle"], (queue,))
-                self.ring_leader()
+                self._ring_leader()
                 return True
         return False
 
     def freed(self) -> None:
         """Capacity came free: ring the leader if it waits and jobs are ready."""
         if self.row.waiting and "leader" not in self.rings and self.execute(_SQL["any_ready"]).fetchone():
-            self.ring_leader()
+            self._ring_leader()
 
-    def ring_leader(self) -> None:
+    def _ring_leader(self) -> None:
         """Ring the leader at the transaction's end; it counts as awake from now on."""
         self.rings.add("leader")
-        if self.row.waiting:
-            self.execute(_SQL["set_waiting"], (0,))
+        self.execute(_SQL["set_waiting"], (0,))
 
     def settle(self) -> None:
         """Write the counters."""
@@ -222,7 +224,7 @@ class Part:
             raise StoreReset(f"job store {self._database.path}: is another than the one that was opened; "
                              "start the node again")
         now = now_s(row.anchor, self._boot_id, self._clock.boot_s(), self._clock.wall_s())
-        return Tx(connection, row, int(now * 1000), self._options.aging_s)
+        return Tx(connection, row, round(now * 1000), self._options.aging_s)
 
 
 def greet(connection: sqlite3.Connection) -> StoreRow:
@@ -230,4 +232,8 @@ def greet(connection: sqlite3.Connection) -> StoreRow:
     found = connection.execute(_STORE_ROW).fetchone()
     if found is None:
         raise StoreReset("the store was emptied; start the node again")
-    return StoreRow(*found)
+    row = StoreRow(*found)
+    if row.schema_version > SCHEMA_VERSION:
+        raise SchemaTooNew(f"the store was migrated to schema version {row.schema_version}, this callboard knows "
+                           f"{SCHEMA_VERSION}; upgrade callboard on this machine")
+    return row

@@ -17,6 +17,7 @@ depends_on = None
 STATEMENTS: Final = (
     """CREATE TABLE callboard_store (
         one INTEGER PRIMARY KEY CHECK (one = 1),
+        schema_version INTEGER NOT NULL,
         store_id TEXT NOT NULL,
         epoch INTEGER NOT NULL, owner TEXT NOT NULL,
         cluster_id TEXT NOT NULL, backend TEXT NOT NULL, term_number INTEGER NOT NULL,
@@ -98,9 +99,9 @@ STATEMENTS: Final = (
         name TEXT PRIMARY KEY, cron TEXT NOT NULL, timezone TEXT NOT NULL, missed TEXT NOT NULL, window_s REAL NOT NULL,
         job BLOB NOT NULL, last_tick_ms INTEGER NOT NULL, version INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID""",
-    """INSERT INTO callboard_store (one, store_id, epoch, owner, cluster_id, backend, term_number, seq, waiting,
-        boot_id, boot_s, wall_s, step_s, step_since_s)
-        VALUES (1, lower(hex(randomblob(16))), 0, '', '', '', 0, 0, 0, '', 0, 0, NULL, 0)""",
+    """INSERT INTO callboard_store (one, schema_version, store_id, epoch, owner, cluster_id, backend, term_number, seq,
+        waiting, boot_id, boot_s, wall_s, step_s, step_since_s)
+        VALUES (1, 1, lower(hex(randomblob(16))), 0, '', '', '', 0, 0, 0, '', 0, 0, NULL, 0)""",
 )
 
 
