@@ -1,0 +1,58 @@
+"""For the fault tests: a fleet of nodes that ends with its test, and keeps the history of one that failed."""
+
+import faultkit
+import pytest
+from faulthistory import Violation
+
+_failed = pytest.StashKey()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Let the fixture know how the test ended."""
+    report = yield
+    if call.when == "call":
+        item.stash[_failed] = report.failed
+    return report
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What the fault tests measured."""
+    if faultkit.told:
+        terminalreporter.section(f"fault tests, CALLBOARD_TEST_SEED={faultkit.SEED}")
+        for line in faultkit.told:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def fleet(request, tmp_path):
+    """Make a fleet: `fleet(*plants, slots=2, ...)`, see faultkit.Fleet."""
+    made = []
+
+    def make(*plants, **settings):
+        folder = tmp_path / f"fleet-{len(made)}"
+        folder.mkdir()
+        made.append(faultkit.Fleet(folder, *plants, **settings))
+        return made[-1]
+
+    print(f"CALLBOARD_TEST_SEED={faultkit.SEED}")  # noqa: T201 - shown when the test fails, to run the same again
+    yield make
+    for one in made:
+        one.close()
+    if request.node.stash.get(_failed, True):
+        print(f"the history is kept in {tmp_path}")  # noqa: T201 - shown with the failure
+
+
+@pytest.fixture
+def caught():
+    """Run a check that must raise Violation under a mutant, and nothing without one: `caught(mutant, check)`."""
+
+    def run(mutant, check):
+        if not mutant:
+            check()
+            return
+        with pytest.raises(Violation) as found:
+            check()
+        faultkit.tell(f"mutant {mutant} caught: {found.value}"[:150])
+
+    return run

@@ -1,0 +1,158 @@
+"""What is planted into a process under test: each promise's mutants, and faults that no signal makes.
+
+A mutant is a bug that its promise's test must catch; a fault is bad luck under which the promise must hold.
+"""
+
+import functools
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+from callboard.actors import dispatcher, worker
+from callboard.backends.store.sql import assign, changes, leader, node, producer
+from callboard.core.lifecycle import Charge
+from callboard.core.records import Held, Outcome, OutcomeKind, PushReceipt, Token
+
+LATE_S = 1.0
+"""How late a late copy of a message comes, at most."""
+
+
+def plant(name: str) -> None:
+    """Plant one by its name, and say so on standard error: a test must know that its mutant was there."""
+    PLANTS[name]()
+    sys.stderr.write(f'{{"planted": "{name}"}}\n')
+    sys.stderr.flush()
+
+
+def _replace_in(statements, name, *changed):
+    for old, new in changed:
+        assert old in statements[name], f"{name} has no {old!r}: the mutant must follow the store"
+        statements[name] = statements[name].replace(old, new)
+
+
+# Mutants --------------------------------------------------------------------------------------------------------------
+
+
+def push_acknowledged_before_commit():
+    """G1: push returns while a thread is still to write."""
+    push = producer.ProducerPart.push
+
+    def early(self, jobs):
+        threading.Timer(0.05, push, (self, jobs)).start()
+        return PushReceipt(tuple(job.id for job in jobs), len(jobs), rang=False)
+
+    producer.ProducerPart.push = early
+
+
+def no_rescue():
+    """G2: the leader ends no session."""
+    dispatcher.Dispatcher._end = lambda *_: None
+
+
+def acknowledged_before_run():
+    """G3: a job is reported as completed when it is given to a child."""
+    run_jobs = worker.Worker._run_jobs
+
+    def early(self, session, jobs, *, healed=False):
+        known = set(self._held)
+        run_jobs(self, session, jobs, healed=healed)
+        self._outbox.add(Outcome(Held(job.ref, job.id, token), OutcomeKind.COMPLETED)
+                         for token, job in self._held.items() if token not in known)
+        self._outbox.flush(self._session, self._lane)
+
+    worker.Worker._run_jobs = early
+
+
+def charged_at_assign():
+    """G3: the attempt is counted when the job is assigned, not when it ended."""
+    _replace_in(assign._SQL, "give", ("outcome = NULL", "outcome = NULL, attempts = attempts + 1"))
+    _replace_in(changes.SQL, "complete", ("attempts = attempts + 1", "attempts = attempts"))
+    charged = changes.charged
+    changes.charged = lambda charge, attempts, losses: (
+        (attempts, losses) if charge is Charge.ATTEMPT else charged(charge, attempts, losses))
+
+
+def matched_by_id():
+    """G6: an outcome is applied to the job of that id, whatever its token."""
+    finish = node.NodePart.finish
+    sql = "SELECT epoch, seq FROM callboard_jobs WHERE n = ?"
+
+    def trusting(self, session, outcomes):
+        with self._look() as tx:
+            now = [tx.execute(sql, (outcome.held.ref,)).fetchone() for outcome in outcomes]
+        swapped = [outcome._replace(held=outcome.held._replace(token=Token(*found)))
+                   for outcome, found in zip(outcomes, now, strict=True)]
+        return finish(self, session, swapped)
+
+    node.NodePart.finish = trusting
+
+
+def token_reused():
+    """G6: a job that was handed back or lost gets its old token again."""
+    _replace_in(assign._SQL, "give", ("epoch = ?, seq = ?", "epoch = coalesce(epoch, ?), seq = coalesce(seq, ?)"))
+    taken = assign.taken
+    sql = "SELECT epoch, seq FROM callboard_jobs WHERE n = ?"
+    move = assign._Handout._move
+
+    def keep(self, session, queue, rows):
+        assign.taken = lambda row, _: taken(row, Token(*self._tx.execute(sql, (row[0],)).fetchone()))
+        move(self, session, queue, rows)
+
+    assign._Handout._move = keep
+
+
+def losses_not_counted():
+    """G11: a loss costs nothing."""
+    charged = changes.charged
+    changes.charged = lambda charge, attempts, losses: (
+        (attempts, losses) if charge is Charge.LOSS else charged(charge, attempts, losses))
+
+
+def no_isolation():
+    """G11: a job that lost nodes is assigned like any other."""
+    found = (" INDEXED BY callboard_jobs_ready", ""), (" AND losses < 2", "")
+    for name in ("ready", "next_n", "next_jobs"):
+        for statements in (assign._SQL, leader._SQL):
+            _replace_in(statements, name, *found)
+    for statements in (assign._SQL, leader._SQL):
+        _replace_in(statements, "idle_queues", (" INDEXED BY callboard_jobs_ready", ""), (" AND j.losses < 2", ""))
+    _replace_in(leader._SQL, "isolated", ("state = 1 AND losses >= 2", "state = 1 AND losses > 1000000"),
+                (" INDEXED BY callboard_jobs_isolated", ""))
+    changes.isolated = lambda _: False
+
+
+# Faults ---------------------------------------------------------------------------------------------------------------
+
+
+def late_copies():
+    """Every take and finish reaches the store a second time, up to a second later; the copy's answer is lost."""
+    draw = random.Random()
+
+    def twice(method):
+        @functools.wraps(method)
+        def call(self, *args):
+            answer = method(self, *args)
+            threading.Thread(target=_again, args=(method, self, args, draw.uniform(0.0, LATE_S)), daemon=True).start()
+            return answer
+
+        return call
+
+    node.NodePart.finish = twice(node.NodePart.finish)
+    node.NodePart.take = twice(node.NodePart.take)
+
+
+def _again(method, store, args, delay_s):
+    time.sleep(delay_s)
+    try:
+        method(store, *args)
+    except Exception as error:  # noqa: BLE001 - what a late copy meets is what the test is about: it is told
+        sys.stderr.write(f'{{"late_copy": "{type(error).__name__}"}}\n')
+
+
+PLANTS: dict[str, Callable[[], None]] = {
+    function.__name__: function
+    for function in (push_acknowledged_before_commit, no_rescue, acknowledged_before_run, charged_at_assign,
+                     matched_by_id, token_reused, losses_not_counted, no_isolation, late_copies)
+}
