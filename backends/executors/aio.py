@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from callboard.core.errors import TimeLimitExceeded
 
 if TYPE_CHECKING:
     import asyncio
-    import contextvars
     from collections.abc import Awaitable
 
 
@@ -22,8 +22,8 @@ class AsyncRunner:
         self._task: asyncio.Task[Any] | None = None
         self._limited: str | None = None
 
-    def run(self, awaitable: Awaitable[Any], context: contextvars.Context) -> None:
-        """Await it; raises what it raises, and TimeLimitExceeded where `cancel` stopped it."""
+    def run(self, awaitable: Awaitable[Any]) -> None:
+        """Await it in a copy of the context; raises what it raises, or TimeLimitExceeded where `cancel` stopped it."""
         import asyncio  # noqa: PLC0415 - costs 40 ms, and most apps have no async job
 
         if self._runner is None:
@@ -31,7 +31,7 @@ class AsyncRunner:
         self._limited = None
         finished = False
         try:
-            error = self._runner.run(self._await(awaitable), context=context)
+            error = self._runner.run(self._await(awaitable), context=copy_context())
             finished = True
         finally:
             self._task = None
@@ -62,11 +62,11 @@ class AsyncRunner:
         Returns:
             Whether there was something to be stopped.
         """
-        import asyncio  # noqa: PLC0415 - as above
-
         task = self._task
         if task is None:
             return False
+        import asyncio  # noqa: PLC0415 - as above
+
         loop = task.get_loop()
         if only_waiting and asyncio.current_task(loop) is not None:
             return False

@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 _KINDS: Final = {"process": ProcessChild, "thread": ThreadChild, "asyncio": AsyncChild}
 
 
-def run_child(fds: list[int], settings: ChildSettings, output: Output, template: int) -> None:
+def run_child(fds: list[int], ident: int, settings: ChildSettings, output: Output, template: int) -> None:
     """Be a child until its end. Never returns.
 
     Args:
         fds: socket, shared memory, stdout, stderr; taken over.
+        ident: what it and its descendants are marked with.
         settings: from the node.
         output: whose streams are sys.stdout and sys.stderr already.
         template: pid of the parent.
@@ -36,6 +37,7 @@ def run_child(fds: list[int], settings: ChildSettings, output: Output, template:
     with contextlib.suppress(PermissionError):  # it leads a session already: it was not forked but executed
         os.setsid()
     linux.die_with_parent(template, signal.SIGKILL)
+    linux.mark(ident)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     sock_fd, memory_fd, stdout_fd, stderr_fd = fds

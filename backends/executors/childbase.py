@@ -104,7 +104,7 @@ class ChildBase:
         self.memory = memory
         self.channel = Channel(sock)
         self.output = output
-        self.runs = Runs(self.channel.note)
+        self.runs = Runs(self.channel.note, output.progress)
         self.reader = FrameReader()
         self.forked = False
         output.connect(self.channel, settings.lines_per_s, settings.line_max)

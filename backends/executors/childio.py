@@ -141,24 +141,30 @@ class Output:
         except QueueError:
             return None if self.context is None else self.context.token
 
+    def progress(self, token: Token, fields: dict[str, Any]) -> None:
+        """Send how far a job is; counts as a line."""
+        self._limited("job.progress", token, self._lines.setdefault(token, _Lines()), fields)
+
     def _emit(self, token: Token | None, lines: _Lines, stream: str, line: bytes) -> None:
+        for start in range(0, max(len(line), 1), self._line_max):
+            text = line[start : start + self._line_max].decode("utf-8", "backslashreplace")
+            self._limited("job.output", token, lines, {"stream": stream, "line": text})
+
+    def _limited(self, event: str, token: Token | None, lines: _Lines, fields: dict[str, Any]) -> None:
         now_s = int(time.monotonic())
         if now_s != lines.window_s:
             self._tell_dropped(token, lines)
             lines.window_s, lines.sent = now_s, 0
-        pieces = range(0, max(len(line), 1), self._line_max)
-        for start in pieces:
-            if lines.sent >= self._lines_per_s:
-                lines.dropped += 1
-                continue
+        if lines.sent < self._lines_per_s:
             lines.sent += 1
-            text = line[start : start + self._line_max].decode("utf-8", "backslashreplace")
-            self._note("job.output", token, {"stream": stream, "line": text})
+            self._note(event, token, fields)
+        else:
+            lines.dropped += 1
 
     def _tell_dropped(self, token: Token | None, lines: _Lines) -> None:
         dropped, lines.dropped = lines.dropped, 0
         if dropped:
-            self._note("job.output_dropped", token, {"count": dropped})
+            self._note("job.output_dropped", token, {"lines": dropped})
 
     def _note(self, event: str, token: Token | None, fields: dict[str, Any]) -> None:
         if self._channel is not None:

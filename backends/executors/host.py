@@ -115,6 +115,8 @@ class TemplateHost:
         self.pump.stop()
         for output in self._outputs:
             output.close()
+        if self._channel is not None:
+            self._channel.sock.close()
 
     # For pools --------------------------------------------------------------------------------------------------------
 
@@ -223,7 +225,7 @@ class TemplateHost:
         self._failures = 0
         self.up = True
         self._imported.set()
-        self._note("template.started", jobs=len(specs))
+        self._note("template.started")
         if threads > 1:
             self._note("template.threads", threads=threads)
         for pool in self._pools:

@@ -86,6 +86,7 @@ class ChildLink:
         self.look_soon = False
         self.limit: Timer | None = None
         self.rss_at_s = 0.0
+        self.rss_bytes = 0
         self.outputs: list[RawOutput] = []
         self.reader: Callable[[], None] | None = None
         self.writer: Callable[[], None] | None = None

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
+_PR_SET_NAME: Final = 15
+_MARK: Final = "CALLBOARD_CHILD"
+_NAME: Final = "callboard:"
+_ENVIRON_MAX: Final = 1 << 20
 _ROUNDS_MAX: Final = 5
 
 
@@ -23,6 +27,7 @@ class Process(NamedTuple):
     parent: int
     group: int
     session: int
+    name: bytes
 
 
 def die_with_parent(parent: int, number: int) -> None:
@@ -51,9 +56,11 @@ def processes() -> list[Process]:
             continue
         with contextlib.suppress(OSError, ValueError), open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123 - as above
             # the command's name stands in parentheses and may hold anything, so cut behind the last one
-            fields = file.read().rpartition(b")")[2].split()
+            head, _, tail = file.read().rpartition(b")")
+            fields = tail.split()
             if fields[0] != b"Z":
-                found.append(Process(int(name), int(fields[1]), int(fields[2]), int(fields[3])))
+                command = head.partition(b"(")[2]
+                found.append(Process(int(name), int(fields[1]), int(fields[2]), int(fields[3]), command))
     return found
 
 
@@ -80,29 +87,45 @@ def kill_group(pid: int) -> None:
             kill(pid, signal.SIGKILL)
 
 
-def kill_tree(pid: int, keep: set[int]) -> None:
-    """Kill a process that has not been reaped, its session, and all that descends from it.
+def mark(ident: int) -> None:
+    """Mark this process and all that descends from it: by its name what it forks, by a variable what it executes."""
+    os.environ[_MARK] = str(ident)
+    name = ctypes.create_string_buffer(f"{_NAME}{ident}".encode()[:15])
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, name, 0, 0, 0)
 
-    What descends from it is adopted by this process as its parents die, so orphans that turn up meanwhile go too.
+
+def kill_tree(pid: int, ident: int, keep: set[int]) -> None:
+    """Kill a child that has not been reaped, its session, and all that descends from it.
+
+    Orphans have been adopted by this process; their marks tell whose they are.
 
     Args:
-        pid: the process.
+        pid: the child.
+        ident: what it marked itself with.
         keep: the other children of this process.
     """
-    table = processes()
-    me = os.getpid()
-    before = {process.pid for process in table if process.parent == me}
-    victims = descendants({pid}, table) - keep - {me}
-    kill_group(pid)
-    for _ in range(_ROUNDS_MAX):
+    for round_ in range(_ROUNDS_MAX):
+        table = processes()
+        orphans = {process.pid for process in table if process.parent == os.getpid() and _marked(process, ident)}
+        victims = {pid, *orphans} | descendants({pid, *orphans}, table)
+        victims -= keep | {os.getpid(), pid}
+        if round_ == 0:
+            kill_group(pid)
+        elif not victims:
+            return
         for victim in victims:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(victim, signal.SIGKILL)
-        table = processes()
-        orphans = {process.pid for process in table if process.parent == me} - before - keep - {pid}
-        victims = (descendants({pid}, table) | orphans | descendants(orphans, table)) - keep - {me}
-        if not victims:
-            return
+
+
+def _marked(process: Process, ident: int) -> bool:
+    if process.name == f"{_NAME}{ident}".encode():
+        return True
+    try:
+        with open(f"/proc/{process.pid}/environ", "rb") as file:  # noqa: PTH123 - as in processes()
+            return f"{_MARK}={ident}".encode() in file.read(_ENVIRON_MAX).split(b"\0")
+    except OSError:
+        return False  # it has gone, or is another user's
 
 
 def kill_all_descendants() -> None:

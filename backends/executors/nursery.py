@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from callboard.backends.executors.childbase import ChildSettings
+from callboard.backends.executors.options import MIB
 from callboard.backends.executors.pooljobs import how_it_ended
 from callboard.backends.executors.wire import ToChild, frame
 from callboard.core.errors import CodecError
@@ -55,7 +56,9 @@ class Nursery:
     @property
     def able(self) -> bool:
         """Whether jobs can be started."""
-        return not self.stopping and self._pool.host.up and self._crashes < _CRASHES_UNABLE
+        if self.stopping or not self._pool.host.up:
+            return False
+        return self._crashes < _CRASHES_UNABLE or any(link.takes for link in self.links)
 
     def tend(self) -> None:
         """Make, drain and end children, so that there are as many as wanted."""
@@ -117,7 +120,7 @@ class Nursery:
             for line in lines:
                 pool.note("job.output", link, stream=stream, line=line)
             if dropped:
-                pool.note("job.output_dropped", link, count=dropped)
+                pool.note("job.output_dropped", link, lines=dropped)
             pool.host.pump.call(pool.deliver)
 
         link.read_output(pool.host.clock, options.output_lines_per_s, options.output_line_max, tell)
@@ -161,17 +164,23 @@ class Nursery:
             link.dead = True
             self.links.remove(link)
             link.close()
-            if link.ending or link.killed_for:
-                if link.ending and not link.killed_for:
-                    pool.note("child.recycled" if link.recycle else "child.ended", link, jobs=link.ended)
-            else:
-                pool.note("child.died", link, reason=how_it_ended(status))
+            self._tell_end(link, status)
             self._count_crash(link)
             for other in self.links:
                 if other.standby_for is link:
                     other.standby_for = None
             self.tend()
         pool.deliver()
+
+    def _tell_end(self, link: ChildLink, status: int | None) -> None:
+        if link.killed_for:
+            return  # that was told when it was killed
+        if not link.ending:
+            self._pool.note("child.died", link, status=how_it_ended(status))
+        elif link.recycle:
+            self._pool.note("child.recycled", link, jobs=link.ended, rss_mb=link.rss_bytes // MIB)
+        else:
+            self._pool.note("child.ended", link, jobs=link.ended)
 
     def _last_words(self, link: ChildLink) -> None:
         """What its socket still holds; the other end may be open in nobody any more, so this ends."""
@@ -196,21 +205,25 @@ class Nursery:
     # Ending children --------------------------------------------------------------------------------------------------
 
     def kill(self, link: ChildLink, reason: str) -> None:
-        """Kill it now; its jobs are dealt with once it is dead."""
+        """Kill it; its jobs are dealt with once it is dead. From any thread."""
         if link.killed_for or link.dead:
             return
-        link.killed_for = reason
-        self._pool.note("child.killed", link, reason=reason[:300])
+        link.killed_for = reason[:300]
+        self._pool.note("child.killed", link, reason=link.killed_for)
         self._pool.jobs.accept_again(link.take_back())
-        if link.pid:
-            self._pool.host.kill(link)
+        self._pool.host.pump.call(lambda: self._kill(link))
 
-    def kill_all(self, links: Iterable[ChildLink], reason: str) -> None:
-        """Kill these."""
-        with self._pool.lock:
-            for link in links:
-                self.kill(link, reason)
+    def _kill(self, link: ChildLink) -> None:
+        if link.pid and not link.dead:
+            self._pool.host.kill(link)
         self._pool.deliver()
+
+    def _kill_later(self, link: ChildLink, due_s: float, reason: str) -> None:
+        def kill() -> None:
+            with self._pool.lock:
+                self.kill(link, reason)
+
+        self._pool.host.pump.later(due_s, kill)
 
     def give_up(self, link: ChildLink, indices: Iterable[int], now_s: float) -> None:
         """Jobs of this child go on though their time is over."""
@@ -222,7 +235,7 @@ class Nursery:
             link.given_up = link.draining = True
             self._pool.jobs.accept_again(link.take_back())
             due_s = now_s + self._pool.host.options.replace_grace_s
-            self._pool.host.pump.later(due_s, lambda: self.kill_all([link], "overrun"))
+            self._kill_later(link, due_s, "overrun")
             given_up = [other for other in self.links if other.given_up and not other.killed_for]
             if len(given_up) > _GIVEN_UP_MAX:
                 self.kill(given_up[0], "overrun")
@@ -232,7 +245,7 @@ class Nursery:
     def gone(self, link: ChildLink) -> None:
         """Its socket has closed: it is ending, or a job closed what is not its own."""
         due_s = self._pool.host.clock.boot_s() + _END_GRACE_S
-        self._pool.host.pump.later(due_s, lambda: self.kill_all([link], "its socket closed"))
+        self._kill_later(link, due_s, "its socket closed" if not link.ending else "it did not end")
 
     def checked(self, link: ChildLink) -> None:
         """Something of it ended: is it empty, old, fat?"""
@@ -250,10 +263,7 @@ class Nursery:
             self._end_if_empty(link)
 
     def _end_if_empty(self, link: ChildLink) -> None:
-        if not link.draining or link.held or link.ending or link.killed_for:
-            return
-        if not link.ready:
-            self.kill(link, "not needed")
+        if not link.draining or link.held or link.ending or link.killed_for or not link.ready:
             return
         link.ending = True
         link.write(frame(ToChild.END))
@@ -271,7 +281,8 @@ class Nursery:
             pages = int(Path(f"/proc/{link.pid}/statm").read_text(encoding="ascii").split()[1])
         except (OSError, ValueError, IndexError):
             return False  # it has just died
-        return pages * _PAGE_BYTES > self._pool.host.options.rss_max_bytes
+        link.rss_bytes = pages * _PAGE_BYTES
+        return link.rss_bytes > self._pool.host.options.rss_max_bytes
 
 
 def _active(link: ChildLink) -> bool:

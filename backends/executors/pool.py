@@ -116,7 +116,7 @@ class ChildPool:
             doomed = list(self.nursery.links)
             for link in doomed:
                 dropped += link.drop()
-            self.host.pump.call(lambda: self.nursery.kill_all(doomed, "abandon"))
+                self.nursery.kill(link, "abandon")
             self.lock.wait_for(lambda: all(link.dead for link in doomed))
         return dropped
 
@@ -135,9 +135,8 @@ class ChildPool:
             self.host.pump.call(self.nursery.tend)
             left_s = max(deadline_boot_s - self.host.clock.boot_s(), 0.0)
             self.lock.wait_for(lambda: not self.nursery.links, left_s)
-            doomed = list(self.nursery.links)
-            if doomed:
-                self.host.pump.call(lambda: self.nursery.kill_all(doomed, "stop"))
+            for link in self.nursery.links:
+                self.nursery.kill(link, "stop")
             self.lock.wait_for(lambda: not self.nursery.links)
             self.host.pump.call(self.deliver)
             self.lock.wait_for(lambda: not (self.jobs.completed or self.jobs.others or self._delivering))
@@ -176,6 +175,8 @@ class ChildPool:
                 self.host.pump.watch(link.sock.fileno(), None)
                 self.nursery.gone(link)
             self.jobs.collect(link)
+            if not link.held:
+                self.watch.rest(link)
             self.place()
             self.watch.soon(link)
             self.nursery.checked(link)

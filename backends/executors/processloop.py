@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from contextvars import Context, copy_context
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final
 
 from callboard.backends.executors.aio import AsyncRunner
@@ -91,8 +91,7 @@ class ProcessChild(ChildBase):
     def _guarded(self, index: int, run: Run) -> Ending | None:
         try:
             self._armed = index
-            context = copy_context()
-            context.run(self._user_code, run, context)
+            copy_context().run(self._user_code, run)
         except BaseException as error:  # noqa: BLE001 - whatever user code raises is an end of the job
             if self.forked:
                 self.leave_fork(error)
@@ -101,11 +100,11 @@ class ProcessChild(ChildBase):
             self._armed = 0
         return None
 
-    def _user_code(self, run: Run, context: Context) -> None:
+    def _user_code(self, run: Run) -> None:
         enter_job(run.context)
         result = run.call()
         if result is not None and hasattr(result, "__await__"):
-            self._aio.run(result, context)
+            self._aio.run(result)
         if self.forked:
             self.leave_fork(None)
 

@@ -27,12 +27,12 @@ from callboard.core.runs import EndKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
     from callboard.core.registry import JobDefinition
 
 _OURS: Final = str(Path(__file__).parent)
 _REGISTRY: Final = registry_module.__file__
+_CHAIN_MAX: Final = 50
 _OUT_OF_MEMORY: Final = ErrorRecord("MemoryError", "the job reached its child's memory limit")
 
 
@@ -81,9 +81,14 @@ class Run:
 class Runs:
     """Makes runs of jobs, and judges how they ended."""
 
-    def __init__(self, note: Callable[[str, Token | None, dict[str, Any]], None]) -> None:
-        """`note` sends a note from inside user code."""
+    def __init__(
+        self,
+        note: Callable[[str, Token | None, dict[str, Any]], None],
+        progress: Callable[[Token, dict[str, Any]], None],
+    ) -> None:
+        """`note` and `progress` send from inside user code."""
         self._note = note
+        self._progress = progress
 
     def begin(self, job: TakenJob, started_ns: int, timeout_s: float) -> Run | Ending:
         """Everything that needs no user code."""
@@ -98,7 +103,7 @@ class Runs:
         token = Token(*job.token)
 
         def report(fields: dict[str, Any]) -> None:
-            self._note("job.progress", token, fields)
+            self._progress(token, fields)
 
         context = JobContext(
             job.id, token, job.name, job.queue, job.attempt, job.losses, timeout_s, started_ns / NS + timeout_s,
@@ -174,18 +179,23 @@ def _message(error: BaseException) -> str:
 
 def _traceback(error: BaseException) -> str:
     try:
-        return "".join(traceback.format_exception(type(error), error, _below_ours(error.__traceback__)))
+        shown = traceback.TracebackException(type(error), error, error.__traceback__)
+        _leave_ours_out(shown)
+        return "".join(shown.format())
     except MemoryError:
         raise
     except BaseException as failure:  # noqa: BLE001 - as in _message
         return f"<the traceback can't be shown: {type(failure).__name__}>"
 
 
-def _below_ours(frames: TracebackType | None) -> TracebackType | None:
-    """The traceback from the first frame on that is not the executor's."""
-    while frames is not None:
-        name = frames.tb_frame.f_code.co_filename
-        if name != _REGISTRY and not name.startswith(_OURS):
-            break
-        frames = frames.tb_next
-    return frames
+def _leave_ours_out(shown: traceback.TracebackException) -> None:
+    """Leave the executor's own frames out, in what caused it too."""
+    part: traceback.TracebackException | None = shown
+    for _ in range(_CHAIN_MAX):
+        if part is None:
+            return
+        theirs = [
+            frame for frame in part.stack if frame.filename != _REGISTRY and not frame.filename.startswith(_OURS)
+        ]
+        part.stack = traceback.StackSummary.from_list(theirs)
+        part = part.__cause__ or part.__context__

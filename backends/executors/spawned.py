@@ -14,7 +14,7 @@ from callboard.backends.executors.wire import FrameReader
 
 def main() -> None:
     """Read the settings from stdin, import the app, be a child."""
-    ((app, path, settings, fds, template),) = FrameReader().feed(sys.stdin.buffer.read())
+    ((_, app, path, ident, settings, fds, template),) = FrameReader().feed(sys.stdin.buffer.read())
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
@@ -23,7 +23,7 @@ def main() -> None:
     import_app(app, path)
     for fd in fds:
         os.set_inheritable(fd, False)  # noqa: FBT003 - the system's function takes it so
-    run_child(fds, ChildSettings.of(settings), output, template)
+    run_child(fds, ident, ChildSettings.of(settings), output, template)
 
 
 if __name__ == "__main__":

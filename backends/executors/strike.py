@@ -31,7 +31,7 @@ class Target:
         self._armed = index
 
     def disarm(self) -> None:
-        """User code has ended: nothing comes any more, unless it came out of this very call: repeat it."""
+        """User code has ended: nothing comes any more, unless out of this call: repeat it then."""
         while True:
             try:
                 with self._lock:
@@ -44,7 +44,7 @@ class Target:
             return
 
     def strike(self, index: int) -> bool:
-        """Raise it, if the thread runs this job now; whether it does. It comes with the thread's next step in Python."""
+        """Raise it, if the thread runs this job now; whether it does. It comes with the next step in Python."""
         with self._lock:
             if self._armed != index or self._struck:
                 return False

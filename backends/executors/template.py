@@ -111,7 +111,7 @@ class Template:
                 self._fork(ident, settings)
             case [ToTemplate.KILL, int(pid)]:
                 if pid in self._children:
-                    linux.kill_group(pid)  # at once; what descends from it follows when its death is seen
+                    linux.kill_tree(pid, self._children[pid], self._children.keys() - {pid})
             case [ToTemplate.SIGNAL, int(pid), int(number)]:
                 if pid in self._children:
                     os.kill(pid, number)
@@ -123,7 +123,7 @@ class Template:
     def _fork(self, ident: int, settings: list[Any]) -> None:
         fds = [self._channel.fds.popleft() for _ in range(CHILD_FDS)]
         try:
-            pid = self._spawned(settings, fds) if self._spawn else self._forked(settings, fds)
+            pid = self._spawned(ident, settings, fds) if self._spawn else self._forked(ident, settings, fds)
         except OSError as error:
             self._tell(FromTemplate.NOT_FORKED, ident, f"{type(error).__name__}: {error}")
         else:
@@ -135,7 +135,7 @@ class Template:
             for fd in fds:
                 os.close(fd)
 
-    def _forked(self, settings: list[Any], fds: list[int]) -> int:
+    def _forked(self, ident: int, settings: list[Any], fds: list[int]) -> int:
         me = os.getpid()
         pid = os.fork()
         if pid:
@@ -146,13 +146,13 @@ class Template:
             self._channel.sock.close()
             for fd in (self._wake_r, self._wake_w):
                 os.close(fd)
-            run_child(fds, ChildSettings.of(settings), self._output, me)
+            run_child(fds, ident, ChildSettings.of(settings), self._output, me)
         except BaseException:  # noqa: BLE001 - it goes to the pipe that the node reads, for want of anything better
             os.write(2, traceback.format_exc().encode())
         finally:
             os._exit(1)
 
-    def _spawned(self, settings: list[Any], fds: list[int]) -> int:
+    def _spawned(self, ident: int, settings: list[Any], fds: list[int]) -> int:
         """The import left threads, and a fork would copy their locks without them: start afresh."""
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "callboard.backends.executors.spawned"],
@@ -160,7 +160,7 @@ class Template:
         )
         if process.stdin is not None:
             with contextlib.suppress(BrokenPipeError), process.stdin:
-                process.stdin.write(frame(*self._begun, settings, fds, os.getpid()))
+                process.stdin.write(frame(0, *self._begun, ident, settings, fds, os.getpid()))
         process.returncode = 0  # we reap it ourselves, so Popen must not
         return process.pid
 
@@ -175,7 +175,7 @@ class Template:
                 return
             ident = self._children.get(dead.si_pid)
             if ident is not None:
-                linux.kill_tree(dead.si_pid, set(self._children))
+                linux.kill_tree(dead.si_pid, ident, self._children.keys() - {dead.si_pid})
             _, status = os.waitpid(dead.si_pid, 0)
             if ident is not None:
                 del self._children[dead.si_pid]

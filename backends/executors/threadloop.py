@@ -7,7 +7,7 @@ import os
 import queue
 import select
 import threading
-from contextvars import Context, copy_context
+from contextvars import copy_context
 from typing import Any, Final, NamedTuple
 
 from callboard.backends.executors.aio import AsyncRunner
@@ -161,19 +161,18 @@ class ThreadChild(ChildBase):
     def _guarded(self, slot: Slot, index: int, run: Run) -> Ending | None:
         try:
             slot.target.arm(index)
-            context = copy_context()
-            context.run(self._user_code, slot, run, context)
+            copy_context().run(self._user_code, slot, run)
         except BaseException as error:  # noqa: BLE001 - whatever user code raises is an end of the job
             if self.forked:
                 self.leave_fork(error)
             return self.runs.judge(run, error)
         return None
 
-    def _user_code(self, slot: Slot, run: Run, context: Context) -> None:
+    def _user_code(self, slot: Slot, run: Run) -> None:
         enter_job(run.context)
         result = run.call()
         if result is not None and hasattr(result, "__await__"):
-            slot.aio.run(result, context)
+            slot.aio.run(result)
         if self.forked:
             self.leave_fork(None)
 

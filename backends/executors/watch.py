@@ -68,6 +68,8 @@ class Watch:
             if link.dead or not link.pid:
                 return
             pool.jobs.collect(link)
+            if not link.held:
+                self.rest(link)
             now_s = pool.host.clock.boot_s()
             runs = link.runs()
             self._stalled(link, runs, now_s)
@@ -85,7 +87,14 @@ class Watch:
                 self.soon(link)
             if decision.next_s is not None:
                 self._at(link, decision.next_s)
+            pool.nursery.checked(link)
         pool.deliver()
+
+    def rest(self, link: ChildLink) -> None:
+        """It has nothing to do, so its next job's time limit is not known yet."""
+        if link.limit is not None:
+            link.limit.cancel()
+            link.limit = None
 
     def _at(self, link: ChildLink, due_s: float) -> None:
         """Look at this instant too. An earlier look that is planned already will plan the next one."""
@@ -141,7 +150,7 @@ class Watch:
             return
         pool = self._pool
         if pool.host.kind == "process":
-            pool.host.pump.call(lambda: pool.nursery.kill_all([link], "cancel"))
+            pool.nursery.kill(link, "cancel")
         elif entry.number not in link.warned:
             now_s = pool.host.clock.boot_s()
             self._warn(link, entry.number, now_s)
