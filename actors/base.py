@@ -96,6 +96,8 @@ class Parts:
         epoch: one cell: the epoch this node leads in, for events.
         pools: each Worker's view of its pool, for status.
         restarts: each actor's restarts so far.
+        settled: a Worker that died had the store confirm the end of everything it ran: what its successor finds
+            running and unknown has never started.
     """
 
     config: NodeConfig
@@ -112,6 +114,7 @@ class Parts:
     epoch: list[int] = field(default_factory=lambda: [0])
     pools: dict[str, PoolState] = field(default_factory=dict[str, "PoolState"])
     restarts: dict[str, int] = field(default_factory=dict[str, int])
+    settled: dict[str, bool] = field(default_factory=dict[str, bool])
 
 
 def handles(*kinds: type[Message]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

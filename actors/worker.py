@@ -64,7 +64,7 @@ class Worker(Actor):
         self._held: dict[Token, TakenJob] = {}
         self._healed: set[Token] = set()
         self._outbox = Outbox(parts.store, self.tell_self)
-        self._restarted = False
+        self._unsettled = False
         self._stopping = False
         self._stopped = False
         self._tally = Tally()
@@ -72,7 +72,7 @@ class Worker(Actor):
     @handles(Begin)
     def begin(self, message: Begin) -> None:
         """Start children, and ask for the session."""
-        self._restarted = message.restarted
+        self._unsettled = message.restarted and not self.parts.settled.pop(self.name, False)
         self._lane = self.lane(self.name)
         self._executor.set_timeout(self._pool.timeout_s)
         self._executor.start(self._ends)
@@ -167,8 +167,8 @@ class Worker(Actor):
             self._run_jobs(message.session, message.jobs)
             return
         unknown = [job for job in message.jobs if job.token not in self._held]
-        if self._restarted:
-            self._restarted = False
+        if self._unsettled:
+            self._unsettled = False
             self._give_up(unknown, OutcomeKind.LOST)
             return
         self._healed = {job.token for job in unknown}
@@ -360,6 +360,8 @@ class Worker(Actor):
                 self.parts.store.finish(self._session, batch)
             except QueueError as error:  # the next Worker finds those rows running and unknown, and gives them up
                 self.emit("worker.store_away", error=str(error), waiting=len(batch))
+                return
+        self.parts.settled[self.name] = True
 
 
 _JOB_EVENTS = {

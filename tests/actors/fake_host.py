@@ -59,9 +59,9 @@ class FakeExecutor:
         with self.lock:
             if generation != self.generation:
                 return
-            self.current.pop(job.token, None)
+            if self.current.pop(job.token, None) is not None:  # else it was cancelled, and that end was reported
+                self.events.on_ends(completed, others)  # with the lock, so that no stop comes between
             self.idle.notify_all()
-        self.events.on_ends(completed, others)
         self._pump()
 
     def capacity(self):
