@@ -9,7 +9,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from callboard import testing as testing
     from callboard import messages as messages
     from callboard import testing as testing
     from callboard.client import Client as Client
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from callboard.core.job import current_job as current_job
     from callboard.core.records import Backoff as Backoff
     from callboard.core.records import Token as Token
+    from callboard.failed import FailedJob as FailedJob
     from callboard.healthcheck import HealthChecker as HealthChecker
     from callboard.jobs import BoundJob as BoundJob
     from callboard.jobs import FunctionJob as FunctionJob
@@ -68,6 +68,7 @@ _HOMES = {
     "callboard.core.health": ("QueueHealth", "QueueStats", "Thresholds"),
     "callboard.core.job": ("FailedJobError", "Job", "JobContext", "current_job"),
     "callboard.core.records": ("Backoff", "Token"),
+    "callboard.failed": ("FailedJob",),
     "callboard.healthcheck": ("HealthChecker",),
     "callboard.jobs": ("BoundJob", "FunctionJob", "job"),
     "callboard.queue": ("Queue", "configure", "connect", "driver"),

@@ -14,6 +14,7 @@ from callboard.core.job import Job
 from callboard.core.options import JobOptions, did_you_mean, name_of, parse_options
 from callboard.core.records import NewJob
 from callboard.core.registry import JobDefinition, encode_body, fields_of, registry
+from callboard.failed import FailedList
 from callboard.ids import new_job_id
 from callboard.jobs import BoundJob, FunctionJob
 from callboard.stores import canonical_url, mask_url, open_store
@@ -90,15 +91,15 @@ class Queue:
         """
         if options.get("id") is not None:
             raise InvalidArgument("push_many can't give one id to several jobs: give it ids=[...], one for each")
-        jobs = list(jobs)
-        each = [options] * len(jobs) if ids is None else [{**options, "id": job_id} for job_id in ids]
-        if len(each) != len(jobs):
-            raise InvalidArgument(f"push_many got {len(jobs):,} jobs and {len(each):,} ids: give one for each")
-        new: list[NewJob] = [self.prepare(job, given) for job, given in zip(jobs, each, strict=True)]
-        ids: list[str] = []
+        all_jobs = list(jobs)
+        each = [options] * len(all_jobs) if ids is None else [{**options, "id": job_id} for job_id in ids]
+        if len(each) != len(all_jobs):
+            raise InvalidArgument(f"push_many got {len(all_jobs):,} jobs and {len(each):,} ids: give one for each")
+        new: list[NewJob] = [self.prepare(job, given) for job, given in zip(all_jobs, each, strict=True)]
+        written: list[str] = []
         for start in range(0, len(new), PUSH_MANY_BATCH):
-            ids += self.store.push(new[start : start + PUSH_MANY_BATCH]).ids
-        return ids
+            written += self.store.push(new[start : start + PUSH_MANY_BATCH]).ids
+        return written
 
     def prepare(self, job: Job | BoundJob, options: dict[str, Any]) -> NewJob:
         """What a push would write, checked; for who pushes later, as a schedule does. Raises as push."""
@@ -117,6 +118,11 @@ class Queue:
                          **options: Any) -> list[str]:
         """As push_many, for asyncio."""
         return await asyncio.to_thread(lambda: self.push_many(jobs, ids=ids, **options))
+
+    @property
+    def failed(self) -> FailedList:
+        """The failed list: `list`, `retry`, `forget`, `flush`."""
+        return FailedList(self)
 
     def stats(self) -> QueueStats:
         """Counts of jobs; of one queue after `named`, else of the whole store."""

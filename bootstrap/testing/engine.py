@@ -97,7 +97,7 @@ class Engine:
         self._session = store.open_session(NodeInfo(_NAME, _NAME), _SESSION_TTL_S, ())
         self._credits = Credits()
         self._progress: list[dict[str, Any]] = []
-        self._runs = Runs(self._note)
+        self._runs = Runs(_no_note, lambda _token, fields: self._progress.append(fields))
 
     # The leader
 
@@ -196,9 +196,9 @@ class Engine:
             leave_job(mark)
         return Ending(EndKind.COMPLETED), None
 
-    def _note(self, event: str, _token: Token | None, fields: dict[str, Any]) -> None:
-        if event == "job.progress":
-            self._progress.append(fields)
+
+def _no_note(_event: str, _token: Token | None, _fields: dict[str, Any]) -> None:
+    """A retry_after that raised: the job's backoff holds, as on a node."""
 
 
 def held_of(job: TakenJob) -> Held:

@@ -21,8 +21,6 @@ import click
 import jobs
 
 import callboard
-from callboard.core.errorrecord import decode_error
-from callboard.core.records import JobState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -157,8 +155,7 @@ def ended(queue: callboard.Queue) -> int:
 def summary(place: Place, paths: list[str], took_s: float, done: int) -> int:
     """Say what came of it; the exit code."""
     queue = callboard.connect(place.store, queue=QUEUE)
-    reasons = {record.id.removeprefix("index:"): decode_error(record.error or b"")
-               for record in queue.store.jobs(JobState.FAILED, QUEUE, 1_000)}
+    reasons = {job.arguments["path"]: f"{job.error_kind}: {job.error}" for job in queue.failed.list(1_000)}
     with closing(jobs.open_index(place.index)) as index:
         indexed = {path for (path,) in index.execute("SELECT path FROM modules")}
         totals = index.execute("SELECT sum(lines), sum(functions), sum(classes) FROM modules").fetchone()
@@ -170,8 +167,8 @@ def summary(place: Place, paths: list[str], took_s: float, done: int) -> int:
             click.echo("{:,} lines, {:,} functions, {:,} classes, {:,} imports.".format(*totals, imports))
         if reasons:
             click.echo("\nCould not be parsed:")
-        for path, error in sorted(reasons.items()):
-            click.echo(f"  {path}: {error.kind}: {error.message}")
+        for path, reason in sorted(reasons.items()):
+            click.echo(f"  {path}: {reason}")
         click.echo("\nThe ten largest modules:")
         for path, lines, functions, classes in largest:
             click.echo(f"  {lines:>7,} lines {functions:>6,} functions {classes:>5,} classes  {path}")

@@ -100,8 +100,9 @@ def test_the_whole_library_is_indexed_although_all_of_it_is_killed_halfway(tmp_p
     seed = random.randrange(1 << 32)
     for path, functions, classes in random.Random(seed).sample(rows, 40):
         nodes = list(ast.walk(parse(path)))
-        assert functions == sum(isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) for node in nodes), (path, seed)
-        assert classes == sum(isinstance(node, ast.ClassDef) for node in nodes), (path, seed)
+        defined = [sum(isinstance(node, kind) for node in nodes)
+                   for kind in (ast.FunctionDef | ast.AsyncFunctionDef, ast.ClassDef)]
+        assert [functions, classes] == defined, (path, seed)
 
 
 def test_the_summary_tells_the_largest_and_how_to_go_on(tmp_path: Path):
