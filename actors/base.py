@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import pykka
 
@@ -173,9 +173,10 @@ class Actor(pykka.ThreadingActor):
         """Call the handler of the message's class."""
         if type(message) is Crash:
             raise PlantedError(message.text)
-        handler = self._bound.get(type(message))
+        kind = cast("type[Message]", type(message))  # others find no handler below
+        handler = self._bound.get(kind)
         if handler is None:
-            self.emit("actor.unexpected_message", message=type(message).__name__)
+            self.emit("actor.unexpected_message", message=kind.__name__)
             return None
         try:
             return handler(message)

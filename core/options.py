@@ -6,13 +6,15 @@ import difflib
 import re
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from callboard.core.errors import InvalidArgument, UnknownOption
 from callboard.core.records import Backoff
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+
+T = TypeVar("T")
 
 NAME_MAX: Final = 200
 """Limit of the names of jobs, queues, nodes and schedules, and of a job's id, in characters."""
@@ -20,6 +22,7 @@ PRIORITY_MAX: Final = 100
 """Priorities go from -100 to 100; higher runs first."""
 ATTEMPTS_MAX: Final = 1_000
 FACTOR_MAX: Final = 100.0
+HEADERS_MAX: Final = 32
 DELAY_MAX_S: Final = 10 * 366 * 86_400.0
 """Limit of a delay, a backoff and a timeout, in seconds: ten years."""
 
@@ -168,16 +171,16 @@ def headers_of(value: object) -> tuple[tuple[str, str], ...]:
     """
     if value is None:
         return ()
-    if not isinstance(value, dict) or len(value) > 32:  # noqa: PLR2004 - the limit is named in the docstring
+    if not isinstance(value, dict) or len(cast("dict[object, object]", value)) > HEADERS_MAX:
         raise InvalidArgument("headers must be a dict of at most 32 strings to strings")
-    pairs: dict[object, object] = value
+    pairs = cast("dict[object, object]", value)
     return tuple(sorted((text(k, "header name"), text(v, f"header {k!r}", 1_000)) for k, v in pairs.items()))
 
 
-def _optional(given: Mapping[str, Any], name: str, check: Any) -> Any:
+def _optional(given: Mapping[str, Any], name: str, check: Callable[[object], T]) -> T | None:
     value = given.get(name)
     return None if value is None else check(value)
 
 
-def _first(value: Any, below: Any) -> Any:
+def _first(value: T | None, below: T | None) -> T | None:
     return below if value is None else value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from callboard.core.codec import decode, encode
 from callboard.core.errors import CodecError, InvalidArgument, InvalidJob, UnknownJob
@@ -240,13 +240,19 @@ def decode_body(body: bytes) -> tuple[dict[str, Any], dict[str, str]]:
     Raises:
         CodecError: Raised when it is not a body of ours.
     """
-    value = decode(body, array_max=1 << 20)
-    if not isinstance(value, dict) or not isinstance(value.get("a"), dict):
+    value: dict[str, Any] | None = _map_of(decode(body, array_max=1 << 20))
+    arguments = None if value is None else _map_of(value.get("a"))
+    if value is None or arguments is None:
         raise CodecError("the job's body has no arguments")
-    headers = value.get("h", {})
-    if not isinstance(headers, dict):
+    headers = _map_of(value.get("h", {}))
+    if headers is None:
         raise CodecError("the job's headers are no map")
-    return value["a"], {text(k, "header"): str(v) for k, v in headers.items()}
+    return arguments, {text(k, "header"): str(v) for k, v in headers.items()}
+
+
+def _map_of(value: object) -> dict[str, Any] | None:
+    """The map that was decoded (its keys are strings: the codec saw to it), or None."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
 
 
 def fields_of(job: Job) -> dict[str, Any]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, ClassVar, TypeVar, dataclass_transform
 
 import msgspec
 
 from callboard.core.codec import FRAME_MAX_BYTES, decode, encode
 from callboard.core.errors import CodecError
 
-M = TypeVar("M")
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+M = TypeVar("M", bound="Message")
 
 
 _by_tag: dict[int, type[Message]] = {}
@@ -28,10 +31,10 @@ class Message:
 
 
 @dataclass_transform(frozen_default=True)
-def message(tag: int) -> Any:
+def message(tag: int) -> Callable[[type[M]], type[M]]:
     """Class decorator: a frozen dataclass, known by its tag. Tags are part of the protocol and never change."""
 
-    def register(cls: type[Message]) -> type[Message]:
+    def register(cls: type[M]) -> type[M]:
         made = dataclass(frozen=True)(cls)
         if tag in _by_tag:
             raise ValueError(f"tag {tag} is taken by {_by_tag[tag].__name__}")
@@ -60,14 +63,15 @@ def decode_message(data: bytes | memoryview, *, max_bytes: int = FRAME_MAX_BYTES
     Raises:
         CodecError: Raised when the bytes, the tag or a field is not one of ours.
     """
-    value = decode(data, max_bytes=max_bytes)
-    if not isinstance(value, list) or len(value) != 2 or not isinstance(value[0], int):  # noqa: PLR2004 - [tag, fields]
-        raise CodecError("a message is [tag, fields]")
-    kind = _by_tag.get(value[0])
+    match decode(data, max_bytes=max_bytes):
+        case [int(tag), fields]:
+            kind = _by_tag.get(tag)
+        case _:
+            raise CodecError("a message is [tag, fields]")
     if kind is None:
-        raise CodecError(f"unknown message tag {value[0]}")
+        raise CodecError(f"unknown message tag {tag}")
     try:
-        return msgspec.convert(value[1], kind, builtin_types=(bytes,))
+        return msgspec.convert(fields, kind, builtin_types=(bytes,))
     except msgspec.ValidationError as error:
         raise CodecError(f"{kind.__name__}: {error}"[:300], cause=error) from error
 
