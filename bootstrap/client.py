@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from callboard import event_stream
 from callboard.actors.commands import act_on
-from callboard.core.commandcheck import check_command
+from callboard.core.commandcheck import SLOTS_MAX, check_command
 from callboard.core.errors import (
     CodecError,
     InvalidArgument,
+    NotFound,
     PayloadTooLarge,
     QueueError,
     Unavailable,
@@ -33,13 +34,15 @@ from callboard.core.messages import (
     Scale,
     SetPaused,
 )
+from callboard.core.options import did_you_mean, whole
 from callboard.core.records import CancelResult, JobState
 from callboard.core.registry import registry
+from callboard.core.shares import shares
 from callboard.core.socketmessages import AskJobs, KnownJobs
 from callboard.link import ASK_S, Link
 from callboard.logs import level_number
 from callboard.pushing import job_of_spec
-from callboard.queue import connect, new_job
+from callboard.queue import connect
 from callboard.settings import DEFAULT_STORE
 from callboard.status import RUNNING_MAX, Status, status_of
 from callboard.stores import mask_url, scheme_of
@@ -58,6 +61,7 @@ if TYPE_CHECKING:
 STATUS_S: Final = 2.0
 """How long a node may take to tell its status; after that it is shown as the store knows it."""
 ASKED_AT_ONCE: Final = 16
+NODES_MAX: Final = 1_000
 
 
 class Client:
@@ -114,13 +118,12 @@ class Client:
             InvalidArgument: Raised when arguments or options do not fit.
         """
         definition = registry.find(name)
-        if definition is not None:
-            return self._push(new_job(definition, definition.arguments((), arguments), options, "default"))
-        return self._push(job_of_spec(self.job_spec(name), arguments, options))
+        spec = self.job_spec(name) if definition is None else definition.spec()
+        return self._push(job_of_spec(spec, arguments, options))
 
     def job_spec(self, name: str) -> JobSpec:
         """What the nodes tell of a job. Raises UnknownJob."""
-        near, asked = "", 0
+        near, asked = did_you_mean(name, registry.names()), 0
         for view in self.reachable():
             try:
                 answer = self._ask(view, AskJobs(name))
@@ -133,8 +136,8 @@ class Client:
                 near = near or answer.near
         if asked:
             raise UnknownJob(f"no job is named {name!r}{near} on the {asked} node(s) that answered", job=name)
-        raise UnknownJob(f"nobody here knows a job {name!r}: no node of {mask_url(self.url)} answers on this machine; "
-                         "name the module that defines it (--app), or start a node", job=name)
+        raise UnknownJob(f"nobody here knows a job {name!r}{near}: no node of {mask_url(self.url)} answers on this "
+                         "machine; name the module that defines it (--app), or start a node", job=name)
 
     def _push(self, job: NewJob) -> str:
         answer = self._command(PushJobs((job,)))
@@ -145,6 +148,24 @@ class Client:
     def scale(self, queue: str, slots: int, node: str | None = None) -> None:
         """Set how many jobs of a queue run side by side: on one node, or on every node, late joiners too. Durable."""
         self._command(Scale(queue, slots, node))
+
+    def scale_total(self, queue: str, total: int) -> dict[str, int]:
+        """Divide slots among the live nodes that serve a queue and are not draining; what each got. Durable.
+
+        These are orders for those nodes by name: a node that joins later has its own number, until this is said again.
+
+        Raises:
+            NotFound: Raised when no live node serves the queue.
+        """
+        whole(total, "slots", 0, SLOTS_MAX * NODES_MAX)
+        serving = [view.info.node for view in self.store.sessions() if not view.draining
+                   and any(share.queue == queue for pool in view.pools for share in pool.report.queues)]
+        if not serving:
+            raise NotFound(f"no live node serves queue {queue!r}: there is nobody to divide {total} slots among")
+        orders = shares(total, serving)
+        for node, slots in orders.items():
+            self.scale(queue, slots, node)
+        return orders
 
     def pause(self, queue: str) -> None:
         """Have nothing of this queue started; what runs goes on. Durable."""

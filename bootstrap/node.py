@@ -6,7 +6,6 @@ import os
 import secrets
 import socket
 import threading
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from callboard.actors.base import SUPERVISOR, Directory, Parts, start_actor
@@ -18,26 +17,19 @@ from callboard.core.messages import Hello, Message, StopNode
 from callboard.core.records import NodeInfo
 from callboard.logs import EventLog
 from callboard.stores import canonical_url, mask_url, open_cluster, open_store
+from callboard.version import callboard_version
 
 if TYPE_CHECKING:
+    from typing import TextIO
+
     from callboard.core.ports import Clock, ClusterBackend, ExecutorHost, JobStore
     from callboard.core.runs import JobSpec
     from callboard.settings import NodeSettings
 
 ACTOR_STOP_S = 10.0
 """How long the end of one actor is waited for when the node ends."""
-
-
 START_TIMEOUT_S = 30.0
 """How long the actors may take to start; they only start threads."""
-
-
-def callboard_version() -> str:
-    """The installed version."""
-    try:
-        return version("callboard")
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        return "0"
 
 
 class Node:
@@ -48,10 +40,12 @@ class Node:
         store, cluster: opened ones to use instead of the settings' addresses; they are not closed with the node.
         clock: the machine's clock, unless a test says otherwise.
         log: where events go; else made from the settings.
+        log_stream: where that writes; standard error unless given.
     """
 
     def __init__(self, settings: NodeSettings, *, store: JobStore | None = None, cluster: ClusterBackend | None = None,
-                 clock: Clock | None = None, log: EventLog | None = None, roundtrip_messages: bool = False) -> None:
+                 clock: Clock | None = None, log: EventLog | None = None, log_stream: TextIO | None = None,
+                 roundtrip_messages: bool = False) -> None:
         """Check the settings; nothing is opened yet. Raises UsageError."""
         self.settings = settings
         self.config = settings.config()
@@ -62,7 +56,7 @@ class Node:
         self.clock: Clock = clock or SystemClock()
         self._epoch = [0]
         self.log = log or EventLog(self.config.node, self.clock, level=settings.log_level, style=settings.log_style,
-                                   epoch=lambda: self._epoch[0])
+                                   stream=log_stream, epoch=lambda: self._epoch[0])
         self._given = (store, cluster)
         self._ended = threading.Event()
         self._exit: tuple[int, str] = (0, "stopped")
@@ -99,7 +93,7 @@ class Node:
             supervisor = start_actor(Supervisor, SUPERVISOR, parts)
             supervisor.ask(Hello("node"), timeout=START_TIMEOUT_S)  # answered once Begin has started everyone
         except BaseException:
-            self._close()
+            self.close()
             raise
         self.log.emit("node", "node.ready", jobs=len(self.specs))
 
@@ -138,7 +132,7 @@ class Node:
         """Wait until the node has ended, then close what it opened; its exit code, or None when the time ran out."""
         if not self._ended.wait(timeout_s):
             return None
-        self._close()
+        self.close()
         return self._exit[0]
 
     def _exit_node(self, code: int, reason: str) -> None:
@@ -147,7 +141,8 @@ class Node:
             self._exit = (code, reason)
             self._ended.set()
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Take apart what `start` opened, at once: `wait` does this after a stop. Harmless when repeated."""
         if self._closed:
             return
         self._closed = True

@@ -1,0 +1,25 @@
+"""Importing the user's app into this process, for commands that need to know its jobs."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import redirect_stdout
+
+from callboard.backends.executors.app import import_app
+from callboard.core.errors import AppImportFailed
+
+
+def import_jobs(app: tuple[str, ...]) -> None:
+    """Import the modules that define the jobs; what they print goes to standard error.
+
+    Raises:
+        AppImportFailed: Raised when one can't be imported.
+    """
+    with redirect_stdout(sys.stderr):
+        try:
+            import_app(app, ())
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise AppImportFailed(f"the app {' '.join(app)} can't be imported: {type(error).__name__}: {error}",
+                                  cause=error) from error
