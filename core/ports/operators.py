@@ -71,7 +71,7 @@ class OperatorStore(Protocol):
         ...
 
     def set_desired(self, desired: Desired) -> None:
-        """Order a number of slots for a queue, per node or for all."""
+        """Order a number of slots for a queue, per node or for all ("*"): that replaces the orders for single nodes."""
         ...
 
     def set_draining(self, node: str, *, draining: bool) -> None:

@@ -113,6 +113,15 @@ def test_a_beat_tells_what_is_desired_of_this_node(rig: Rig):
     assert rig.store.beat(late, pools("b")).desired == (Desired("b", "*", 5),)
 
 
+def test_an_order_for_all_nodes_replaces_those_for_single_ones(rig: Rig):
+    session = rig.node("n1", "a")
+    for desired in (Desired("a", "n1", 3), Desired("b", "n1", 4), Desired("a", "*", 5)):
+        rig.store.set_desired(desired)
+    assert rig.store.beat(session, pools("a")).desired == (Desired("a", "*", 5),)
+    rig.store.set_desired(Desired("a", "n1", 6))
+    assert set(rig.store.beat(session, pools("a")).desired) == {Desired("a", "n1", 6), Desired("a", "*", 5)}
+
+
 def test_a_beat_tells_of_draining_in_every_life_of_the_node(rig: Rig):
     session = rig.node("n1")
     assert rig.store.beat(session, pools("q")).draining is False

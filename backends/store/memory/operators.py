@@ -133,9 +133,13 @@ class OperatorActs(MemoryBase):
             self._wake_leader(table, room=True)
 
     def set_desired(self, desired: Desired) -> None:
-        """Order a number of slots for a queue, per node or for all."""
+        """Order a number of slots for a queue, per node or for all: that replaces the orders for single nodes."""
         with self._lock:
-            self._open().desired[desired.queue, desired.node] = desired
+            orders = self._open().desired
+            if desired.node == "*":
+                for key in [key for key in orders if key[0] == desired.queue]:
+                    del orders[key]
+            orders[desired.queue, desired.node] = desired
             self._bells.ring("nodes")
 
     def set_draining(self, node: str, *, draining: bool) -> None:

@@ -98,6 +98,8 @@ class OperatorPart(Part):
     def set_desired(self, desired: Desired) -> None:
         """See the port."""
         with self._act() as tx:
+            if desired.node == "*":
+                tx.execute(_SQL["forget_desired"], (desired.queue,))
             tx.execute(_SQL["put_desired"], desired)
             tx.rings.add("nodes")
 

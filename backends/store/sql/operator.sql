@@ -77,6 +77,9 @@ WHERE queue = ?1 AND state IN (2, 3) AND state = 2 AND n <= ?2 LIMIT ?3
 SELECT n FROM callboard_jobs INDEXED BY callboard_jobs_over
 WHERE state >= 4 AND state = 5 AND (?1 IS NULL OR queue = ?1) AND n <= ?2 LIMIT ?3
 
+-- name: forget_desired
+DELETE FROM callboard_desired WHERE queue = ?
+
 -- name: put_desired
 INSERT INTO callboard_desired (queue, node, slots) VALUES (?1, ?2, ?3) ON CONFLICT (queue, node) DO UPDATE SET slots = ?3
 
