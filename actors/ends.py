@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from callboard.core.errorrecord import decode_error
 from callboard.core.errors import CodecError
+from callboard.core.records import OutcomeKind, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from callboard.core.records import Outcome, OutcomeKind, PoolReport, Token
+    from callboard.core.records import Outcome, PoolReport, TakenJob, Token
     from callboard.core.runs import ChildNote, RunEnd, RunningJob
 
 
@@ -85,12 +86,45 @@ class Tally:
         return {kind.name.lower(): number for kind, number in counts.items()}
 
 
-def error_fields(outcome: Outcome) -> dict[str, str]:
+class JobEnd(NamedTuple):
+    """What the end of a run means for its job, in the words of events.
+
+    Attributes:
+        counts: as what the job counts in the pool's summary; None: it goes on with its failed().
+    """
+
+    event: str
+    counts: OutcomeKind | None
+    error: bytes | None
+
+
+_EVENTS = {
+    OutcomeKind.COMPLETED: "job.completed",
+    OutcomeKind.RETRY: "job.retrying",
+    OutcomeKind.FAILED: "job.failed",
+    OutcomeKind.SNOOZED: "job.snoozed",
+    OutcomeKind.HANDED_BACK: "job.handed_back",
+    OutcomeKind.LOST: "job.lost",
+    OutcomeKind.CANCELLED: "job.cancelled",
+}
+
+
+def job_end(job: TakenJob | None, outcome: Outcome) -> JobEnd:
+    """A job has failed when its failed() has run: then it is on the failed list, and not before."""
+    kind = outcome.kind
+    if job is not None and job.step is Step.FAILED_HOOK and kind is OutcomeKind.COMPLETED:
+        return JobEnd("job.failed", OutcomeKind.FAILED, job.error)
+    if job is not None and job.step is Step.HANDLE and job.has_failed_hook and kind is OutcomeKind.FAILED:
+        return JobEnd("job.failing", None, outcome.error)
+    return JobEnd(_EVENTS[kind], kind, outcome.error)
+
+
+def error_fields(error: bytes | None) -> dict[str, str]:
     """What an event says of an outcome's error."""
-    if outcome.error is None:
+    if error is None:
         return {}
     try:
-        record = decode_error(outcome.error)
+        record = decode_error(error)
     except CodecError:
         return {"error": "unreadable"}
     return {"error_kind": record.kind, "error": record.message[:500]}

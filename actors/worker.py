@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from callboard.actors.base import DISPATCHER, HEARTBEAT, SUPERVISOR, Actor, Parts, handles
-from callboard.actors.ends import EndsBuffer, PoolState, Tally, error_fields
+from callboard.actors.ends import EndsBuffer, JobEnd, PoolState, Tally, error_fields, job_end
 from callboard.actors.outbox import Outbox
 from callboard.core.errors import QueueError
 from callboard.core.messages import (
@@ -245,16 +245,17 @@ class Worker(Actor):
             if outcome.held.token in stale:
                 self.emit("job.stale_token", job=outcome.held.id, token=list(outcome.held.token))
                 continue
-            self._tally.add(outcome.kind)
-            if job is not None and (detail or outcome.kind is OutcomeKind.FAILED):
-                self._tell_job(job, outcome)
+            end = job_end(job, outcome)
+            if end.counts is not None:
+                self._tally.add(end.counts)
+            if job is not None and (detail or end.counts is OutcomeKind.FAILED):
+                self._tell_job(job, end)
         for job_id in receipt.quarantined:
             self.emit("job.quarantined", job=job_id)
 
-    def _tell_job(self, job: TakenJob, outcome: Outcome) -> None:
-        event = _JOB_EVENTS[outcome.kind]
-        self.emit(event, job=job.id, token=list(job.token), queue=job.queue, name=job.name, attempt=job.attempt,
-                  **error_fields(outcome))
+    def _tell_job(self, job: TakenJob, end: JobEnd) -> None:
+        self.emit(end.event, job=job.id, token=list(job.token), queue=job.queue, name=job.name, attempt=job.attempt,
+                  **error_fields(end.error))
 
     @handles(ReportDue)
     def report_due(self, _message: ReportDue) -> None:
@@ -362,17 +363,6 @@ class Worker(Actor):
                 self.emit("worker.store_away", error=str(error), waiting=len(batch))
                 return
         self.parts.settled[self.name] = True
-
-
-_JOB_EVENTS = {
-    OutcomeKind.COMPLETED: "job.completed",
-    OutcomeKind.RETRY: "job.retrying",
-    OutcomeKind.FAILED: "job.failed",
-    OutcomeKind.SNOOZED: "job.snoozed",
-    OutcomeKind.HANDED_BACK: "job.handed_back",
-    OutcomeKind.LOST: "job.lost",
-    OutcomeKind.CANCELLED: "job.cancelled",
-}
 
 
 def _near(before: int, now: int) -> bool:

@@ -77,7 +77,10 @@ EVENTS: Final[dict[str, EventDoc]] = {
     "job.completed": EventDoc("debug", "a job is done: job, token, queue, name, attempt"),
     "job.retrying": EventDoc("debug", "an attempt failed, another follows: job, token, queue, name, attempt, "
                                       "error_kind, error"),
-    "job.failed": EventDoc("warning", "a job failed for good: job, token, queue, name, attempt, error_kind, error"),
+    "job.failing": EventDoc("debug", "a job failed for good, its failed() is to run: job, token, queue, name, attempt, "
+                                     "error_kind, error"),
+    "job.failed": EventDoc("warning", "a job is on the failed list, its failed() has run: job, token, queue, name, "
+                                      "attempt, error_kind, error"),
     "job.snoozed": EventDoc("debug", "a job asked to be run later, uncharged: job, token, queue, name, attempt"),
     "job.handed_back": EventDoc("debug", "a job that never started went back, uncharged: job, token, queue, name"),
     "job.lost": EventDoc("debug", "a job's process vanished with its node or a neighbour: job, token, queue, name"),
