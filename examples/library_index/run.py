@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import shlex
-import shutil
 import signal
 import sqlite3
 import sys
@@ -96,9 +95,8 @@ def prepare(place: Place, what: str, *, fresh: bool) -> None:
     if fresh or state is None or state["what"] != what or state["finished"]:
         if state is not None and state["finished"] and not fresh:
             click.echo(f"The index in {place.folder} is finished; making a new one.")
-        for file in place.folder.iterdir():
-            if file.name != "lock":
-                shutil.rmtree(file) if file.is_dir() else file.unlink()
+        for file in [*place.folder.glob("index.db*"), *place.folder.glob("jobs.db*")]:
+            file.unlink()
         jobs.create_index(place.index)
         with closing(jobs.open_index(place.index)) as index:
             index.execute("CREATE TABLE run (what TEXT, finished INTEGER)")
