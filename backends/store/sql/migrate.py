@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from importlib.resources import as_file, files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
-from .schema import SCHEMA_VERSION
+from .schema import VERSION_TABLE
 
 if TYPE_CHECKING:
     import sqlite3
+
+
+_NOTE_VERSION: Final = (
+    f"UPDATE callboard_store SET schema_version = (SELECT CAST(version_num AS INTEGER) FROM {VERSION_TABLE})"  # noqa: S608 - our own constant
+)
 
 
 class _Borrowed:
@@ -35,8 +40,8 @@ class _Borrowed:
         """The caller closes."""
 
 
-def upgrade(connection: sqlite3.Connection) -> None:
-    """Bring the schema to the newest revision, within the transaction that the connection is in.
+def upgrade(connection: sqlite3.Connection, revision: str = "head") -> None:
+    """Bring the schema to a revision, within the transaction that the connection is in.
 
     `callboard_store` gets the version too: each transaction reads it there, so that a process of an older version
     notices a migration while it runs.
@@ -48,5 +53,5 @@ def upgrade(connection: sqlite3.Connection) -> None:
         config.set_main_option("path_separator", "os")
         with engine.connect() as borrowed:
             config.attributes["connection"] = borrowed
-            command.upgrade(config, "head")
-    connection.execute("UPDATE callboard_store SET schema_version = ?", (SCHEMA_VERSION,))
+            command.upgrade(config, revision)
+    connection.execute(_NOTE_VERSION)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import sqlite3
-import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Final
 from callboard.core.errors import InvalidArgument, SchemaTooNew, StoreError, StoreUnavailable
 
 from .sqlite_errors import is_busy, translate
+from .sqlite_locks import opening, turn_of
 
 VERSION_TABLE: Final = "callboard_schema"
 SCHEMA_VERSION: Final = 2
@@ -22,7 +22,6 @@ SQLITE_MIN: Final = (3, 37, 0)
 """The first with STRICT tables."""
 
 _PAUSE_S: Final = 0.01
-_creating = threading.Lock()
 
 
 def prepare(path: str, wait_s: float) -> None:
@@ -41,12 +40,13 @@ def prepare(path: str, wait_s: float) -> None:
         raise StoreUnavailable(f"SQLite {sqlite3.sqlite_version} is too old; callboard needs 3.37 or later")
     if not path or path.startswith(":"):
         raise InvalidArgument(f"{path!r} is no file; a store in memory is memory://")
+    turn_of(os.path.realpath(path)).refuse_unsafe()
     deadline_s = time.monotonic() + wait_s
-    with _creating:
+    with opening:
         _create(path)
     while True:
         try:
-            with closing(_connect(path)) as connection:
+            with opening, closing(_connect(path)) as connection:
                 if _version(connection, path) < SCHEMA_VERSION:
                     _migrate(connection, path)
                 return

@@ -57,7 +57,7 @@ class Database:
         self._durable = False
         self._readers: list[sqlite3.Connection] = []
         self._reading = 0
-        self._readers_free = threading.Condition()
+        self._readers_free = threading.Condition(threading.Lock())
         self._closed = False
         self._identity = self._identify()
         watch_forks(self)
@@ -73,7 +73,7 @@ class Database:
             raise StoreUnavailable(f"job store {self.path}: other threads of this process have been writing for "
                                    f"{self._busy_s:g} s")
         try:
-            self._refuse_unsafe()
+            self.turn.refuse_unsafe()
             connection = self._writer or self._open_writer()
             if durable is not self._durable:
                 connection.execute("PRAGMA synchronous = FULL" if durable else "PRAGMA synchronous = NORMAL")
@@ -91,6 +91,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[tuple[sqlite3.Connection, Any]]:
         """A read transaction: one snapshot, in nobody's way."""
+        self.turn.refuse_unsafe()
         connection = self._borrow()
         sound = True
         try:
@@ -124,23 +125,35 @@ class Database:
                 with self.turn.lock:
                     (self._writer or self._open_writer()).execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    def connections(self) -> list[sqlite3.Connection]:
-        """Those that are open and idle, or write."""
-        return [*self._readers, *([] if self._writer is None else [self._writer])]
+    def abandon(self) -> list[sqlite3.Connection]:
+        """In a forked child: forget the parent's connections, without closing them; returns them."""
+        left = [*self._readers, *([] if self._writer is None else [self._writer])]
+        self._readers, self._writer, self._reading = [], None, 0
+        self._readers_free = threading.Condition(threading.Lock())
+        return left
 
     def close_for_fork(self, timeout_s: float) -> bool:
-        """Close every connection, the turn being the caller's; False when a reader is still at work."""
+        """Close every connection, the turn being the caller's, and let none be opened until `after_fork`.
+
+        False, and nothing is held, when a reader is still at work.
+        """
         self._close_writer()
-        with self._readers_free:
-            idle = self._readers_free.wait_for(lambda: self._reading == 0, timeout_s)
-            while self._readers:
-                self._readers.pop().close()
-        return idle
+        self._readers_free.acquire()
+        if not self._readers_free.wait_for(lambda: self._reading == 0, timeout_s):
+            self._readers_free.release()
+            return False
+        while self._readers:
+            self._readers.pop().close()
+        return True
+
+    def after_fork(self) -> None:
+        """Let connections be opened again, in the parent and in the child."""
+        self._readers_free.release()
 
     def _connect(self) -> sqlite3.Connection:
         if self._closed:
             raise StoreUnavailable(f"job store {self.path}: it was closed")
-        self._refuse_unsafe()
+        self.turn.refuse_unsafe()
         self._check_identity()
         try:
             connection = sqlite3.connect(
@@ -151,11 +164,6 @@ class Database:
         except sqlite3.Error as error:
             raise translate(error, self.path) from error
         return connection
-
-    def _refuse_unsafe(self) -> None:
-        if self.turn.unsafe:
-            raise StoreUnavailable(f"job store {self.path}: this process was forked while its parent was at work in "
-                                   "the store; start it by exec, or fork before the store is used")
 
     def _open_writer(self) -> sqlite3.Connection:
         self._writer = self._connect()

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet, WeakValueDictionary
+
+from callboard.core.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,11 +24,15 @@ if TYPE_CHECKING:
         turn: Turn
 
         def close_for_fork(self, timeout_s: float) -> bool:
-            """Close every connection, the turn being ours; False when one is still in use."""
+            """Close every connection, the turn being ours, and let none be opened; False when one is still in use."""
             ...
 
-        def connections(self) -> Sequence[object]:
-            """Connections that could not be closed."""
+        def after_fork(self) -> None:
+            """Let connections be opened again."""
+            ...
+
+        def abandon(self) -> Sequence[object]:
+            """In a child: forget connections that could not be closed; returns them."""
             ...
 
 
@@ -42,13 +48,19 @@ class Turn:
         self.lock = threading.Lock()
         self.unsafe = False  # in a forked child: the parent could not close a connection to the file
 
+    def refuse_unsafe(self) -> None:
+        """Raise StoreUnavailable where using the file could damage it."""
+        if self.unsafe:
+            raise StoreUnavailable(f"job store {self.path}: this process was forked while its parent was at work in "
+                                   "the store; start it by exec, or fork before the store is used")
 
-_guard = threading.Lock()
+
+opening: Final = threading.Lock()
+"""Held while a file is created or migrated, by connections that nobody else knows of."""
+_guard: Final = threading.Lock()
 _turns: WeakValueDictionary[str, Turn] = WeakValueDictionary()
 _open: WeakSet[Forkable] = WeakSet()
-_closing: list[Turn] = []  # turns that are ours for the length of a fork
-_unsafe: list[Turn] = []
-_inherited: list[object] = []  # a child's, never to be closed: that would undo the parent's transaction
+_unsafe: Final[list[Turn]] = []  # remembered for as long as this process lives
 
 
 def turn_of(path: str) -> Turn:
@@ -66,38 +78,61 @@ def watch_forks(database: Forkable) -> None:
         _open.add(database)
 
 
-def _before_fork() -> None:
-    _guard.acquire()
-    databases = list(_open)
-    for turn in {database.turn for database in databases}:
-        (_closing if turn.lock.acquire(timeout=FORK_WAIT_S) else _unsafe).append(turn)
-    for database in databases:
-        turn = database.turn
-        if turn not in _unsafe and not database.close_for_fork(FORK_WAIT_S):
+class _Fork:
+    """One fork under way; forks of two threads follow each other."""
+
+    def __init__(self) -> None:
+        self.locks: list[Any] = []
+        self.databases: list[Forkable] = []
+        self.closed: list[Forkable] = []
+        self.busy: list[Turn] = []
+        self.immortalise: Any = None
+
+    def prepare(self) -> None:
+        """Close what can be closed; a thread that is at work for long is left alone."""
+        _guard.acquire()
+        self.locks = [_guard]
+        if opening.acquire(timeout=FORK_WAIT_S):
+            self.locks.append(opening)
+        self.databases = list(_open)
+        self.closed, self.busy = [], []
+        for turn in {database.turn for database in self.databases}:
+            if turn.lock.acquire(timeout=FORK_WAIT_S):
+                self.locks.append(turn.lock)
+            else:
+                self.busy.append(turn)
+        for database in self.databases:
+            if database.turn not in self.busy and database.close_for_fork(FORK_WAIT_S):
+                self.closed.append(database)
+            else:
+                self.busy.append(database.turn)
+        if self.busy:
+            import ctypes  # noqa: PLC0415 - almost never needed, and not to be imported in the child
+
+            self.immortalise = lambda thing: ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
+
+    def end(self) -> None:
+        """In the parent."""
+        for database in self.closed:
+            database.after_fork()
+        for lock in reversed(self.locks):
+            lock.release()
+
+    def end_in_child(self) -> None:
+        """Refuse the files that the parent has open.
+
+        Their connections must never be closed here, not even at exit: that would undo the parent's transaction.
+        """
+        for database in self.databases:
+            if database.turn in self.busy:
+                for connection in database.abandon():
+                    self.immortalise(connection)
+        self.end()
+        for turn in self.busy:
+            turn.unsafe = True
+            turn.lock = threading.Lock()
             _unsafe.append(turn)
 
 
-def _after_in_parent() -> None:
-    _unsafe.clear()
-    _release()
-
-
-def _after_in_child() -> None:
-    for turn in _unsafe:
-        turn.unsafe = True
-        turn.lock = threading.Lock()
-    for database in _open:
-        if database.turn in _unsafe:
-            _inherited.extend(database.connections())
-    _unsafe.clear()
-    _release()
-
-
-def _release() -> None:
-    for turn in _closing:
-        turn.lock.release()
-    _closing.clear()
-    _guard.release()
-
-
-os.register_at_fork(before=_before_fork, after_in_parent=_after_in_parent, after_in_child=_after_in_child)
+_fork: Final = _Fork()
+os.register_at_fork(before=_fork.prepare, after_in_parent=_fork.end, after_in_child=_fork.end_in_child)

@@ -8,6 +8,7 @@ from callboard.backends.clock import machine_boot_id
 from callboard.backends.socket_bells import SocketBells
 from callboard.core.records import Characteristics
 
+from .aging import AgingPart
 from .assign import AssignPart
 from .leader import LeaderPart
 from .node import NodePart
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 _DEFAULTS: Final = SqlStoreOptions()
 
 
-class SqlStore(AssignPart, LeaderPart, SweepPart, NodePart, OperatorPart, ReadPart, SchedulePart, ProducerPart):
+class SqlStore(
+    AssignPart, LeaderPart, SweepPart, NodePart, OperatorPart, AgingPart, ReadPart, SchedulePart, ProducerPart
+):
     """`callboard.core.ports.JobStore` on one SQLite file, shared by all processes of one user on one machine.
 
     Every method may be called from any thread, and after a fork.
