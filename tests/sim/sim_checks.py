@@ -1,0 +1,281 @@
+"""What must hold after every act of the store, whoever did it: the rows before and after, compared with the rules.
+
+This is written from the promises, not from the store's code; it looks into the memory store's rows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from callboard.core.election import margin_s
+from callboard.core.errors import QueueError
+from callboard.core.records import Epoch, JobState, OutcomeKind, SessionId, Step, TakenJob, Token
+from callboard.core.runs import EndKind
+
+if TYPE_CHECKING:
+    from sim_lease import Lease
+    from sim_world import Call, World
+
+    from callboard.backends.store.memory import MemoryStore
+    from callboard.core.records import Term
+
+SESSION_TTL_S = 3.0
+LEASE_TTL_S = 3.0
+S = JobState
+TERMINAL = frozenset({S.COMPLETED, S.FAILED, S.CANCELLED})
+HELD = frozenset({S.ASSIGNED, S.RUNNING})
+CHARGES_ATTEMPT = frozenset({OutcomeKind.COMPLETED, OutcomeKind.RETRY, OutcomeKind.FAILED})
+FENCED = frozenset({"begin_term", "promote", "survey", "assign", "end_session", "fire_tick"})
+
+
+class Violation(AssertionError):
+    """A promise was broken."""
+
+
+class Seen(NamedTuple):
+    """A row as it was."""
+
+    state: JobState
+    token: Token | None
+    session: SessionId | None
+    attempts: int
+    losses: int
+    step: Step
+
+
+class Checks:
+    """Watches one store."""
+
+    def __init__(self, world: World, store: MemoryStore) -> None:
+        self.world, self.store = world, store
+        self.rows: dict[str, Seen] = {}
+        self.owners: dict[int, str] = {}
+        self.newest = Token(0, 0)
+        self.issued: set[Token] = set()
+        self.starts: dict[Token, str] = {}
+        self.runs: Counter[str] = Counter()
+        self.beats: dict[SessionId, float] = {}
+        self.completed: set[Token] = set()
+        self.acknowledged: set[str] = set()
+
+    def fail(self, what: str) -> None:
+        self.world.tell("CHECK", "VIOLATION", what)
+        raise Violation(what)
+
+    def need(self, holds: object, what: str) -> None:
+        if not holds:
+            self.fail(what)
+
+    # What is seen of nodes
+
+    def leads(self, node: str, term: Term, lease: Lease) -> None:
+        """A node is about to act as leader."""
+        self.need(lease.keeps(term), f"{node} acts in term {term.number}, which the lease has ended")
+
+    def trusts(self, node: str, term: Term, until_s: float, lease: Lease) -> None:
+        """A node will act as leader until then (world's time), whatever it hears or does not hear meanwhile."""
+        held = lease.ends_at if lease.in_force() == term else self.world.now
+        self.need(term.number in lease.excused or until_s <= max(held, self.world.now),
+                  f"{node} trusts term {term.number} until {until_s:.3f}, but the lease ends at {held:.3f}")
+
+    def may_start_until(self, node: str, session: SessionId, until_s: float) -> None:
+        """A node's children may start jobs until then (world's time)."""
+        latest = self.beats[session] + SESSION_TTL_S - margin_s(SESSION_TTL_S)
+        self.need(until_s <= latest + 1e-6, f"{node} may start jobs until {until_s:.3f}, but it last beat so that "
+                                            f"{latest:.3f} is the latest")
+
+    def started(self, node: str, job: TakenJob) -> None:
+        """A child starts a job."""
+        self.world.tell(node, "runs", f"{job.id} {job.name} {tuple(job.token)} attempt {job.attempt}")
+        row = self.rows.get(job.id)
+        self.need(job.token not in self.starts, f"{job.id}: the token {job.token} starts twice")
+        self.need(
+            row is not None and row.state is S.RUNNING and row.token == job.token,
+            f"{node} starts {job.id} with {job.token}, but the store has {row}",
+        )
+        self.starts[job.token] = job.id
+        self.runs[job.id] += 1
+
+    def ended(self, node: str, job: TakenJob, kind: EndKind) -> None:
+        """A child ended a job."""
+        self.world.tell(node, "ended", f"{job.id} {kind.name}")
+        if kind is EndKind.COMPLETED:
+            self.completed.add(job.token)
+
+    # What is seen of the store
+
+    def execute(self, caller: str, call: Call) -> Any:
+        """Let the act happen, and compare."""
+        if call.server.name != "store":
+            return call.act()
+        try:
+            result = call.act()
+        except QueueError:
+            self._compare(f"refused {call.name}", None)
+            raise
+        self.after(caller, call.name, call.about, result)
+        return result
+
+    def after(self, caller: str, name: str, about: Any, result: Any = None) -> None:
+        """An act was accepted."""
+        if name in FENCED:
+            self._fenced(caller, name, about, result)
+            about = about[1]
+        if name in {"beat", "open_session"}:
+            self.beats[about or result] = self.world.now
+        changed = self._compare(name, about)
+        if changed or name in {"begin_term", "end_session", "open_session", "close_session"}:
+            self.world.tell(caller, name, "; ".join(changed) or result)
+            self._held()
+        if name == "assign":
+            self._capacities()
+
+    def _fenced(self, caller: str, name: str, about: Any, result: Any) -> None:
+        boot_id, detail = about
+        fence = self.store.fence()
+        epoch = result if name == "begin_term" else detail[0] if name == "end_session" else detail
+        assert isinstance(epoch, Epoch)
+        self.need(epoch == (fence.epoch, fence.owner), f"{name} accepted at {epoch}, fence {fence}")
+        self.need(epoch.owner == boot_id, f"{caller} acts at {epoch}, which is another's")
+        self.need(self.owners.setdefault(epoch.number, boot_id) == boot_id, f"two owners of epoch {epoch.number}")
+        self.need(epoch.number == max(self.owners), f"epoch {epoch.number} accepted after {max(self.owners)}")
+
+    def _compare(self, name: str, about: Any) -> list[str]:
+        changed: list[str] = []
+        rows, rule, newest = self.rows, RULES.get(name), self.newest
+        table = self.store._table.rows
+        for row in table.values():
+            state = (row.state, row.token, row.session, row.attempts, row.losses, row.step)
+            old = rows.get(row.job.id)
+            if state != old:
+                new, job_id = Seen(*state), row.job.id
+                changed.append(f"{job_id} {old.state.name if old else '-'}>{new.state.name}")
+                legal = rule is not None and rule(self, old, new, about, newest, job_id)
+                self.need(legal, f"{name}: {job_id} went from {old} to {new}")
+                rows[job_id] = new
+        if len(table) != len(rows):
+            self.fail(f"{name} lost {rows.keys() - {row.job.id for row in table.values()}}")
+        return changed
+
+    def _held(self) -> None:
+        table = self.store._table
+        by_session = Counter(row.session for row in self.rows.values() if row.state in HELD)
+        self.need(set(by_session) <= set(table.sessions), f"rows are held by dead sessions: {by_session}")
+        for view in self.store.sessions():
+            self.need(view.held == by_session[view.session], f"session {view.session}: {view.held} held, "
+                                                             f"{by_session[view.session]} rows")
+        for row in self.rows.values():
+            if row.state in HELD and row.losses >= 2:
+                self.need(by_session[row.session] == 1, f"session {row.session} runs something beside an isolated job")
+
+    def _capacities(self) -> None:
+        for view in self.store.sessions():
+            for pool in view.pools:
+                self.need(pool.held <= max(pool.report.capacity, 0) or not pool.report.capacity,
+                          f"session {view.session} holds {pool.held} of {pool.report.capacity}")
+
+    # At the end
+
+    def all_done(self) -> bool:
+        """Every pushed job has ended."""
+        return all(row.state in TERMINAL for row in self.rows.values())
+
+    def final(self) -> None:
+        """After all faults were mended and everything has settled."""
+        self.need(self.acknowledged <= set(self.rows), "an acknowledged push is missing")
+        for view in self.store.sessions():
+            self.need(view.held == 0, f"session {view.session} still holds {view.held}")
+        for row in self.store._table.rows.values():
+            job, seen = row.job, self.rows[row.job.id]
+            if seen.state is S.COMPLETED:
+                self.need(row.token in self.completed, f"{job.id} is completed, but no run with {row.token} completed")
+            if seen.state is S.FAILED and seen.losses < 3:
+                self.need(seen.attempts >= 1, f"{job.id} failed without attempt or losses")
+            if job.name == "poison":
+                self.need(seen.state is not S.COMPLETED, f"{job.id} can't complete")
+            if job.name in {"ok", "long"} and seen.state is S.FAILED:
+                self.need(seen.losses >= 3, f"{job.id} failed, but was never lost three times")
+
+
+# Which changes each act may make
+
+
+def _kept(old: Seen, new: Seen) -> bool:
+    return (old.attempts, old.losses, old.step) == (new.attempts, new.losses, new.step)
+
+
+def _pushed(_checks: Checks, old: Seen | None, new: Seen, *_: Any) -> bool:
+    return old is None and new.state in {S.READY, S.DELAYED} and (new.attempts, new.losses) == (0, 0)
+
+
+def _promoted(_checks: Checks, old: Seen | None, new: Seen, *_: Any) -> bool:
+    return old is not None and (old.state, new.state) == (S.DELAYED, S.READY) and _kept(old, new)
+
+
+def _assigned(checks: Checks, old: Seen | None, new: Seen, _about: Any, newest: Token, _id: str) -> bool:
+    if old is None or new.token is None:
+        return False
+    checks.newest = max(checks.newest, new.token)
+    fresh = new.token > newest and new.token not in checks.issued
+    checks.issued.add(new.token)
+    return old.state is S.READY and new.state in HELD and fresh and _kept(old, new)
+
+
+def _taken(_checks: Checks, old: Seen | None, new: Seen, about: Any, *_: Any) -> bool:
+    same = old is not None and old.token == new.token and old.session == new.session == about
+    return same and (old.state, new.state) == (S.ASSIGNED, S.RUNNING) and _kept(old, new)
+
+
+def _finished(checks: Checks, old: Seen | None, new: Seen, about: Any, _newest: Token, job_id: str) -> bool:
+    kinds = [outcome.kind for outcome in about if old is not None and outcome.held[1:] == (job_id, old.token)]
+    if old is None or not kinds:
+        return False
+    kind, cancelled = kinds[0], new.state is S.CANCELLED
+    if kind is OutcomeKind.HANDED_BACK:
+        return old.state in HELD and new.state in {S.READY, S.CANCELLED} and _kept(old, new)
+    attempt = kind in CHARGES_ATTEMPT and old.step is Step.HANDLE and not (cancelled and kind is OutcomeKind.RETRY)
+    loss = kind is OutcomeKind.LOST and not cancelled
+    charged = new.attempts == old.attempts + attempt and new.losses == old.losses + loss
+    ran = old.token in checks.starts or kind is OutcomeKind.CANCELLED
+    lands = {
+        OutcomeKind.COMPLETED: {S.COMPLETED},
+        OutcomeKind.FAILED: {S.FAILED},
+        OutcomeKind.CANCELLED: {S.CANCELLED},
+        OutcomeKind.LOST: {S.READY, S.CANCELLED} if new.losses < 3 else {S.FAILED},
+    }.get(kind, {S.DELAYED, S.READY, S.CANCELLED})
+    return old.state is S.RUNNING and charged and ran and new.state in lands
+
+
+def _released(_checks: Checks, old: Seen | None, new: Seen, about: Any, *_: Any) -> bool:
+    session = about[1] if isinstance(about, tuple) else about
+    if old is None or old.session != session:
+        return False
+    if old.state is S.ASSIGNED:
+        return new.state is S.READY and _kept(old, new)
+    if new.state is S.CANCELLED:  # its cancellation had been asked for
+        return old.state is S.RUNNING
+    lands = S.READY if old.losses < 2 else S.FAILED
+    charged = (new.attempts, new.losses) == (old.attempts, old.losses + 1)
+    return old.state is S.RUNNING and new.state is lands and charged
+
+
+def _cancelled(_checks: Checks, old: Seen | None, new: Seen, *_: Any) -> bool:
+    waits = old is not None and old.state in {S.DELAYED, S.READY, S.ASSIGNED}
+    return waits and new.state is S.CANCELLED and _kept(old, new)
+
+
+def _withdrawn(_checks: Checks, old: Seen | None, new: Seen, *_: Any) -> bool:
+    return old is not None and (old.state, new.state) == (S.ASSIGNED, S.READY) and _kept(old, new)
+
+
+def _retried(_checks: Checks, old: Seen | None, new: Seen, *_: Any) -> bool:
+    reset = (new.attempts, new.losses) == (0, 0)
+    return old is not None and (old.state, new.state) == (S.FAILED, S.READY) and reset
+
+
+RULES: dict[str, Any] = {
+    "push": _pushed, "promote": _promoted, "assign": _assigned, "take": _taken, "finish": _finished,
+    "end_session": _released, "close_session": _released, "cancel": _cancelled, "pause": _withdrawn,
+    "retry": _retried, "fire_tick": _pushed,
+}
