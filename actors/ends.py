@@ -10,7 +10,7 @@ from callboard.core.errors import CodecError
 from callboard.core.records import OutcomeKind, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from callboard.core.records import Outcome, PoolReport, TakenJob, Token
     from callboard.core.runs import ChildNote, RunEnd, RunningJob
@@ -75,6 +75,11 @@ class Tally:
     def add(self, kind: OutcomeKind) -> None:
         """Count one."""
         self._counts[kind] = self._counts.get(kind, 0) + 1
+
+    def add_all(self, kinds: Iterable[OutcomeKind]) -> None:
+        """Count several."""
+        for kind in kinds:
+            self.add(kind)
 
     def any(self) -> bool:
         """Something was counted."""

@@ -362,6 +362,9 @@ class Worker(Actor):
             except QueueError as error:  # the next Worker finds those rows running and unknown, and gives them up
                 self.emit("worker.store_away", error=str(error), waiting=len(batch))
                 return
+            self._tally.add_all(outcome.kind for outcome in batch)
+        if self._tally.any():
+            self.report_due(ReportDue())
         self.parts.settled[self.name] = True
 
 

@@ -16,6 +16,7 @@ from callboard.core.messages import Adjust
 from callboard.handle import ask_status
 from callboard.logs import to_json
 from callboard.node import Node
+from callboard.serve import serve
 from callboard.settings import NodeSettings
 
 FOLLOWED = ("job.", "node.")
@@ -37,20 +38,21 @@ def main() -> int:
         except (BrokenPipeError, ValueError):  # the parent is gone: the end of our input stops the node
             return
 
+    class HandledNode(Node):
+        """Says when it works, and does what its program asks."""
+
+        def start(self) -> None:
+            if first["events"]:
+                self.log.follow(lambda line: say(line) if line["event"].startswith(FOLLOWED) else None)
+            super().start()
+            say({"ready": True})
+            threading.Thread(target=_listen, args=(self, say), name="callboard-parent", daemon=True).start()
+
     try:
-        node = Node(msgspec.convert(first["settings"], NodeSettings))
-        if first["events"]:
-            node.log.follow(lambda line: say(line) if line["event"].startswith(FOLLOWED) else None)
-        node.start()
+        return serve(msgspec.convert(first["settings"], NodeSettings), make_node=HandledNode)
     except QueueError as error:
         say({"failed": error.message, "kind": type(error).__name__})
         return error.exit_code
-    say({"ready": True})
-    threading.Thread(target=_listen, args=(node, say), name="callboard-parent", daemon=True).start()
-    code = None
-    while code is None:
-        code = node.wait()
-    return code
 
 
 def _listen(node: Node, say: Any) -> None:

@@ -138,7 +138,7 @@ class History:
 
     def named(self, event):
         """Events of that name."""
-        return [line for line in self.events if line["event"] == event]
+        return [line for line in self.events if line.get("event") == event]
 
     def ended_alive(self):
         """Sessions that were ended though the test killed nobody there: the machine stood still."""

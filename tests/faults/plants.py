@@ -9,11 +9,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from callboard.actors import dispatcher, worker
-from callboard.backends.store.sql import assign, changes, leader, node, producer
+from callboard.backends import clock
+from callboard.backends.executors import host, pool
+from callboard.backends.store.sql import assign, changes, leader, node, producer, schedules, sweep, tx
 from callboard.core.lifecycle import Charge
 from callboard.core.records import Held, Outcome, OutcomeKind, PushReceipt, Token
+from callboard.core.runs import EndKind, RunEnd
 
 LATE_S = 1.0
 """How late a late copy of a message comes, at most."""
@@ -123,6 +127,45 @@ def no_isolation():
     changes.isolated = lambda _: False
 
 
+def released_before_the_child_is_dead():
+    """G13: at the deadline of a stop, what runs is given back while its child goes on."""
+    stop, end = pool.ChildPool.stop, host.TemplateHost.stop
+
+    def slow(self):
+        time.sleep(1.5)
+        end(self)
+
+    def early(self, deadline_boot_s):
+        threading.Timer(1.5, stop, (self, deadline_boot_s)).start()
+        running = [run.token for run in self.running()]
+        self._events.on_ends((), [RunEnd(token, EndKind.INTERRUPTED) for token in running])
+
+    pool.ChildPool.stop, host.TemplateHost.stop = early, slow
+
+
+def last_tick_not_compared():
+    """G14: whoever looks fires what it saw due, whatever was decided meanwhile."""
+    fire = schedules.SchedulePart.fire_tick
+
+    def blind(self, epoch, schedule, last_tick_ms, tick_ms, jobs):
+        now = next((row.last_tick_ms for row in self.schedules() if row.name == schedule), last_tick_ms)
+        again = [replace(one, id=f"{one.id}-{time.time_ns()}") for one in jobs]
+        return fire(self, epoch, schedule, now, max(now + 1, tick_ms), again)
+
+    schedules.SchedulePart.fire_tick = blind
+
+
+def leases_by_wall_clock():
+    """G15: leases and sessions are counted by time.time()."""
+    clock.SystemClock.boot_s = lambda _: time.time()
+
+
+def wall_jumps():
+    """A minute after midnight comes an hour early: time.time() jumps by an hour, and back, every two seconds."""
+    real, begun = time.time, time.monotonic()
+    time.time = lambda: real() + (3600.0 if int((time.monotonic() - begun) / 2) % 2 else 0.0)
+
+
 # Faults ---------------------------------------------------------------------------------------------------------------
 
 
@@ -143,6 +186,26 @@ def late_copies():
     node.NodePart.take = twice(node.NodePart.take)
 
 
+def late_ticks():
+    """Every tick reaches the store a second time; the copy's answer is lost."""
+    fire = schedules.SchedulePart.fire_tick
+
+    def twice(self, *args):
+        answer = fire(self, *args)
+        _again(fire, self, args, 0.0)
+        return answer
+
+    schedules.SchedulePart.fire_tick = twice
+
+
+def minute_a_second():
+    """The store's clock runs sixty times faster, so that cron can be watched."""
+    now_s = tx.now_s
+    tx.now_s = lambda anchor, boot_id, boot_s, wall_s: anchor.wall_s + 60 * (
+        now_s(anchor, boot_id, boot_s, wall_s) - anchor.wall_s)
+    sweep.follow = lambda anchor, *_: anchor
+
+
 def _again(method, store, args, delay_s):
     time.sleep(delay_s)
     try:
@@ -153,6 +216,8 @@ def _again(method, store, args, delay_s):
 
 PLANTS: dict[str, Callable[[], None]] = {
     function.__name__: function
-    for function in (push_acknowledged_before_commit, no_rescue, acknowledged_before_run, charged_at_assign,
-                     matched_by_id, token_reused, losses_not_counted, no_isolation, late_copies)
+    for function in (released_before_the_child_is_dead, last_tick_not_compared, leases_by_wall_clock, wall_jumps,
+                     push_acknowledged_before_commit, no_rescue, acknowledged_before_run, charged_at_assign,
+                     matched_by_id, token_reused, losses_not_counted, no_isolation, late_copies, late_ticks,
+                     minute_a_second)
 }
