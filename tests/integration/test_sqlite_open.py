@@ -272,5 +272,22 @@ def test_a_closed_store_says_so(path):
         store.counts()
 
 
+def test_opening_it_twice_drops_no_lock_of_the_first(path):
+    """Closing any descriptor of a file drops the process's locks on it; then another process may remove the log."""
+    store = opened(path)
+    store.push([job("a")])
+    opened(path).close()
+    code = """
+import sqlite3, sys
+try:
+    print(sqlite3.connect(sys.argv[1], timeout=0).execute("PRAGMA journal_mode = DELETE").fetchone())
+except sqlite3.OperationalError as error:
+    print(error)
+"""
+    with program(code, path) as process:
+        assert output_of(process).strip() == "database is locked"
+    store.close()
+
+
 def test_this_python_has_what_the_schema_needs():
     assert sqlite3.sqlite_version_info >= schema.SQLITE_MIN, sys.version

@@ -9,7 +9,7 @@ from sqlitekit import LOCKER, QUICK, WAIT_S, check_counters, job, lead, node, op
 
 from callboard.backends.store.sql import SqlStoreOptions, sqlite
 from callboard.core.errors import PushOutcomeUnknown, StoreUnavailable
-from callboard.core.records import JobState
+from callboard.core.records import JobState, ScheduleRow
 
 
 @pytest.fixture
@@ -198,3 +198,30 @@ def test_a_bad_value_undoes_the_whole_push(store):
     with pytest.raises(OverflowError):
         store.push([job("a"), job("b", priority=1 << 80)])
     assert store.job("a") is None
+
+
+# Synced to the disk ---------------------------------------------------------------------------------------------------
+
+
+def test_what_is_acknowledged_for_good_is_synced(store, monkeypatch):
+    """And what may be done again after a power loss is not: it would cost a sync each time."""
+    levels = []
+    commit = sqlite.Database._commit
+
+    def watch(self, connection):
+        levels.append(connection.execute("PRAGMA synchronous").fetchone()[0])
+        commit(self, connection)
+
+    monkeypatch.setattr(sqlite.Database, "_commit", watch)
+    full, normal = 2, 1
+    epoch = lead(store)
+    assert levels == [full]
+    session = node(store)
+    store.push([job("a")])
+    (taken,) = run(store, epoch, session)
+    store.finish(session, [outcome(taken)])
+    assert levels == [full, normal, full, normal, normal]
+    tick = ScheduleRow("s", "* * * * *", "UTC", "skip", 60.0, job("tick"), 0)
+    store.put_schedule(tick)
+    assert store.fire_tick(epoch, "s", 0, 60_000, [job("tick-1")])
+    assert levels[5:] == [full, full]
