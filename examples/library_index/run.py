@@ -181,13 +181,21 @@ def summary(place: Place, paths: list[str], took_s: float, done: int) -> int:
 
 def go_on(place: Place) -> None:
     """Commands to look further with."""
-    command = f"{shlex.quote(shown(Path(sys.executable)))} -m callboard"
+    command = callboard_command()
     store = shlex.quote(place.store)
     click.echo("\nGo on with:")
     for rest in ("status", "failed list"):
         click.echo(f"  {command} {rest} --store {store}")
     query = "SELECT name, path FROM definitions WHERE kind = 'class' AND name LIKE '%Queue%'"
     click.echo(f'  sqlite3 {shlex.quote(shown(Path(place.index)))} "{query}"')
+
+
+def callboard_command() -> str:
+    """The command beside the Python that runs this."""
+    script = Path(sys.executable).with_name("callboard")
+    if script.exists():
+        return shlex.quote(shown(script))
+    return f"{shlex.quote(shown(Path(sys.executable)))} -m callboard"
 
 
 def shown(path: Path) -> str:

@@ -161,8 +161,7 @@ def summary(store: str, work: Path) -> int:
     click.echo(f"\n{len(MAILS)} mails: {len(sent)} sent, {len(failed)} given up.")
     for job in failed:
         click.echo(f"  {job.name} to {job.arguments['to']}, attempt {job.attempts}: {job.error_kind}: {job.error}")
-    command = f"{shown(Path(sys.executable))} -m callboard failed list --store {store}"
-    click.echo(f"\nThe mails are in {shown(work / 'mails')}. Go on with:\n  {command}")
+    click.echo(f"\nThe mails are in {shown(work / 'mails')}. Go on with:\n  callboard failed list --store {store}")
     return 0 if len(sent) + len(failed) == len(MAILS) else 1
 
 
