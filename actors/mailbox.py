@@ -1,7 +1,8 @@
 """A bounded mailbox with a control lane; nobody ever blocks on putting into it.
 
-pykka's own inbox is unbounded and first in, first out. Here control messages (stop, election, sessions) overtake work,
-messages that say `coalesced` wait once however often they are sent, and work beyond the bound is refused to its sender.
+pykka's own inbox is unbounded and first in, first out. Here control messages (stop, election, sessions) overtake all;
+messages that say `coalesced` (bells, ticks, wake-ups) wait once however often they are sent, in a lane that takes turns
+with work, so that neither holds the other up. Work beyond the bound is refused to its sender.
 """
 
 from __future__ import annotations
@@ -17,19 +18,21 @@ if TYPE_CHECKING:
     from pykka._envelope import Envelope
 
 MAILBOX_MAX = 10_000
-"""Work messages that wait at most; control messages are few and always taken."""
+"""Work messages that wait at most. Control messages are few, coalesced ones as many as their kinds: always taken."""
 
 
 class Mailbox:
-    """Two lanes behind one condition; the ActorInbox that pykka asks for."""
+    """Three lanes behind one condition; the ActorInbox that pykka asks for."""
 
     def __init__(self, limit: int = MAILBOX_MAX) -> None:
         """Begin empty, with a bound for work messages."""
         self._limit = limit
         self._ready = threading.Condition(threading.Lock())
         self._control: deque[Envelope[Any]] = deque()
+        self._hints: deque[Envelope[Any]] = deque()
         self._work: deque[Envelope[Any]] = deque()
         self._waiting: set[Message] = set()
+        self._hints_turn = True
 
     def put(self, envelope: Envelope[Any], /) -> None:
         """Queue an envelope.
@@ -40,12 +43,15 @@ class Mailbox:
         message = envelope.message
         ours = isinstance(message, Message)
         with self._ready:
-            if ours and message.coalesced and envelope.reply_to is None:
+            hint = ours and message.coalesced and envelope.reply_to is None
+            if hint:
                 if message in self._waiting:
                     return
                 self._waiting.add(message)
             if not ours or message.control:  # pykka's own stop message is control, too
                 self._control.append(envelope)
+            elif hint:
+                self._hints.append(envelope)
             elif len(self._work) < self._limit:
                 self._work.append(envelope)
             else:
@@ -55,20 +61,29 @@ class Mailbox:
     def get(self) -> Envelope[Any]:
         """The next envelope, control first; waits for one."""
         with self._ready:
-            while not self._control and not self._work:
+            while not (self._control or self._hints or self._work):
                 self._ready.wait()
-            envelope = self._control.popleft() if self._control else self._work.popleft()
+            envelope = self._next_lane().popleft()
             message = envelope.message
             if isinstance(message, Message) and message.coalesced:
                 self._waiting.discard(message)
             return envelope
 
+    def _next_lane(self) -> deque[Envelope[Any]]:
+        if self._control:
+            return self._control
+        if self._hints and (self._hints_turn or not self._work):
+            self._hints_turn = False
+            return self._hints
+        self._hints_turn = True
+        return self._work
+
     def empty(self) -> bool:
         """Nothing waits."""
         with self._ready:
-            return not self._control and not self._work
+            return not (self._control or self._hints or self._work)
 
     def __len__(self) -> int:
         """How many wait."""
         with self._ready:
-            return len(self._control) + len(self._work)
+            return len(self._control) + len(self._hints) + len(self._work)

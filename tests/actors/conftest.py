@@ -93,7 +93,8 @@ class Bench:
 
     def wait_ran(self, job_id, timeout_s=10.0):
         with self.ran:
-            assert self.ran.wait_for(lambda: any(job.id == job_id for job in self.runs), timeout_s), f"{job_id} never ran"
+            arrived = self.ran.wait_for(lambda: any(job.id == job_id for job in self.runs), timeout_s)
+            assert arrived, f"{job_id} never ran; {self.store.counts()}"
 
     def wait_completed(self, count, timeout_s=20.0):
         eventually(lambda: sum(row.completed for row in self.store.counts()) >= count, timeout_s,

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from callboard.actors import mailbox
+from callboard.core.codec import encode
 from callboard.core.errors import QueueFull
 from callboard.core.messages import PushJobs
 from callboard.core.records import NewJob
 
 FULL = os.environ.get("CALLBOARD_FAULTS", "") == "full"
+BODY = encode({"a": {"text": "x" * 200}})
 FLOOD_S = 60.0 if FULL else 3.0
 RSS_MAX_BYTES = 64 << 20
 THREADS = 4
@@ -48,7 +50,7 @@ class Flood:
         while time.monotonic() < self.ends_s:
             count += 1
             try:
-                self.ref.tell(PushJobs((NewJob(f"flood-{number}-{count}", "work", "default", b"x" * 200),)))
+                self.ref.tell(PushJobs((NewJob(f"flood-{number}-{count}", "work", "default", BODY),)))
                 self.sent += 1
             except QueueFull:
                 self.refused += 1

@@ -58,6 +58,23 @@ def test_work_beyond_the_bound_is_refused_and_control_is_not():
     assert len(box) == 4
 
 
+def test_a_hint_is_taken_by_a_full_mailbox_once():
+    box = Mailbox(limit=1)
+    put(box, PushJobs(()))
+    for _ in range(3):
+        put(box, Rung())
+    assert take_all(box) == [Rung(), PushJobs(())]
+
+
+def test_hints_and_work_take_turns():
+    box = Mailbox()
+    for _ in range(3):
+        put(box, PushJobs(()))
+    for hint in (Rung(), Freed()):
+        put(box, hint)
+    assert take_all(box) == [Rung(), PushJobs(()), Freed(), PushJobs(()), PushJobs(())]
+
+
 def test_a_full_mailbox_never_blocks_two_actors_that_flood_each_other():
     left, right = Mailbox(limit=10), Mailbox(limit=10)
     refused = []

@@ -1,4 +1,4 @@
-"""G14: a cron tick is enqueued at most once, over failovers and doubled messages. G15: clocks that jump move no lease."""
+"""G14: a tick is enqueued at most once, over failovers and doubled messages. G15: clocks that jump move no lease."""
 
 import datetime as dt
 import itertools
