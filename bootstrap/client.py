@@ -39,7 +39,7 @@ from callboard.core.records import CancelResult, JobState
 from callboard.core.registry import registry
 from callboard.core.shares import shares
 from callboard.core.socketmessages import AskJobs, KnownJobs
-from callboard.link import ASK_S, Link
+from callboard.link import ASK_S, Link, ask
 from callboard.logs import level_number
 from callboard.pushing import job_of_spec
 from callboard.queue import connect
@@ -214,7 +214,7 @@ class Client:
                          store.jobs(JobState.RUNNING, None, RUNNING_MAX), told)
 
     def _statuses(self, sessions: list[SessionView]) -> dict[str, NodeStatus]:
-        def ask(view: SessionView) -> NodeStatus | None:
+        def ask_status(view: SessionView) -> NodeStatus | None:
             try:
                 answer = self._ask(view, AskStatus(), STATUS_S)
             except (Unavailable, CodecError):
@@ -224,7 +224,7 @@ class Client:
         if not sessions:
             return {}
         with ThreadPoolExecutor(min(len(sessions), ASKED_AT_ONCE), "callboard-status") as pool:
-            return {answer.boot_id: answer for answer in pool.map(ask, sessions) if answer is not None}
+            return {answer.boot_id: answer for answer in pool.map(ask_status, sessions) if answer is not None}
 
     def events(self, *, follow: bool = False, actor: str = "", job: str = "", event: str = "", level: str = "debug",
                last: int = 100) -> Iterator[dict[str, Any]]:
@@ -270,8 +270,7 @@ class Client:
         return [view for view in sessions if view.info.host == host and view.info.socket]
 
     def _ask(self, view: SessionView, message: Message, timeout_s: float = ASK_S) -> Message:
-        with Link(view.info.socket) as link:
-            return link.ask(message, timeout_s)
+        return ask(view.info.socket, message, timeout_s)
 
     def close(self) -> None:
         """Let go of the store; its connections are shared within the process, as those of `callboard.connect`."""

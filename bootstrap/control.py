@@ -227,12 +227,19 @@ class ControlServer:
 
     def _make_room(self) -> bool:
         """End the connection that has gone longest without a request; those that are being served stay."""
-        waiting = [connection for connection in self._connections.values() if connection.reading]
-        if not waiting:
-            return False
-        self._refuse("too slow, and others wait for the place")
-        self._drop(min(waiting, key=lambda connection: connection.rested_s))
-        return True
+        while True:
+            waiting = [connection for connection in self._connections.values() if connection.reading]
+            if not waiting:
+                return False
+            oldest = min(waiting, key=lambda connection: connection.rested_s)
+            rested_s = oldest.rested_s
+            self._guarded(oldest, lambda c: self._ready(c, selectors.EVENT_READ))  # its request may just have come
+            if len(self._connections) < CONNECTIONS_MAX:
+                return True
+            if oldest.reading and oldest.rested_s == rested_s:
+                self._refuse("too slow, and others wait for the place")
+                self._drop(oldest)
+                return True
 
     def _refuse(self, reason: str) -> None:
         self._refusals.add(reason, self._clock.boot_s())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -20,10 +21,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
-CONNECT_S: Final = 2.0
+CONNECT_S: Final = 2
 """How long a connection may take: the node only has to take it."""
+TRIES: Final = 3
 ASK_S: Final = 10.0
 """How long an answer is waited for, unless the caller says otherwise."""
+
+
+class ConnectionLost(Unavailable):
+    """Raised when the node closed the connection before it answered: it is ending, or had too many connections."""
 
 
 class Link:
@@ -38,7 +44,8 @@ class Link:
         self.path = path
         check_path(path)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.settimeout(CONNECT_S)
+        # A full backlog is waited for by the kernel alone: with Python's own timeout connect() fails at once.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", CONNECT_S, 0))
         try:
             self._socket.connect(path)
             uid = peer_uid(self._socket)
@@ -109,7 +116,7 @@ class Link:
             with suppress(QueueError):  # the node may have refused before it read everything, and said why
                 answer = self._receive(time.monotonic() + CONNECT_S)
                 reason = answer.text if isinstance(answer, Refused) else reason
-            raise Unavailable(f"the node at {self.path} went away: {reason}", cause=error) from error
+            raise ConnectionLost(f"the node at {self.path} went away: {reason}", cause=error) from error
 
     def _receive(self, deadline_s: float | None) -> Message:
         length = body_length(self._exactly(HEADER_BYTES, deadline_s))
@@ -124,11 +131,26 @@ class Link:
             except TimeoutError as error:
                 raise Unavailable(f"the node at {self.path} did not answer in time", cause=error) from error
             except (OSError, ValueError) as error:  # ValueError: closed by another thread
-                raise Unavailable(f"the node at {self.path} went away: {error}", cause=error) from error
+                raise ConnectionLost(f"the node at {self.path} went away: {error}", cause=error) from error
             if not more:
-                raise Unavailable(f"the node at {self.path} closed the connection")
+                raise ConnectionLost(f"the node at {self.path} closed the connection")
             data += more
         return bytes(data)
+
+
+def ask(path: str, message: Message, timeout_s: float = ASK_S) -> Message:
+    """Ask over a connection of its own; tried again where that was lost, as every request may safely be sent twice.
+
+    Raises as `Link` and `Link.ask` do.
+    """
+    for tries_left in reversed(range(TRIES)):
+        try:
+            with Link(path) as link:
+                return link.ask(message, timeout_s)
+        except ConnectionLost:
+            if not tries_left:
+                raise
+    raise AssertionError  # unreachable: the last try returns or raises
 
 
 def check_path(path: str) -> None:
@@ -138,7 +160,7 @@ def check_path(path: str) -> None:
         Unavailable: Raised when it is not.
     """
     folder = Path(path).parent
-    if not (path.startswith("/") and path.endswith(SUFFIX) and folder.name == FOLDER
+    if not (path.isprintable() and path.startswith("/") and path.endswith(SUFFIX) and folder.name == FOLDER
             and folder.parent.name.startswith("callboard") and is_private(folder)):
         raise Unavailable(f"{path!r} is not the socket of a node of this user on this machine")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from callboard.core.errors import CodecError, InvalidArgument
+from callboard.core.codec import FRAME_MAX_BYTES
+from callboard.core.errors import PayloadTooLarge
 from callboard.core.messages import CancelJob, DrainNode, PurgeQueue, PushJobs, Scale, SetPaused
 from callboard.core.options import ATTEMPTS_MAX, PRIORITY_MAX, backoff_of, name_of, seconds, text, whole
-from callboard.core.registry import decode_body
 
 if TYPE_CHECKING:
     from callboard.core.messages import Message
@@ -46,10 +46,10 @@ def check_command(message: Message) -> None:
 
 
 def check_job(job: NewJob) -> None:
-    """Check a job that another process made.
+    """Check a job that another process made. Its body is looked at where it runs, in a child: the node never reads it.
 
     Raises:
-        InvalidArgument: Raised when a part of it is out of its limits, or the body is none of ours.
+        InvalidArgument: Raised when a part of it is out of its limits.
     """
     name_of(job.id, "id")
     name_of(job.name, "job name")
@@ -64,7 +64,6 @@ def check_job(job: NewJob) -> None:
         backoff_of(job.backoff)
     if job.unique is not None:
         text(job.unique, "unique")
-    try:
-        decode_body(job.body)
-    except CodecError as error:
-        raise InvalidArgument(f"the body of job {job.name!r}: {error.message}", job=job.id) from error
+    if len(job.body) > FRAME_MAX_BYTES:
+        raise PayloadTooLarge(f"the body of job {job.name!r} is {len(job.body):,} bytes, the limit is "
+                              f"{FRAME_MAX_BYTES:,}", job=job.id)

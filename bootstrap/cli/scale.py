@@ -31,9 +31,9 @@ def scale(queue: str, slots: int, *, node: str | None, total: bool, as_json: boo
       callboard scale emails 5 --node n1      5 on n1
       callboard scale emails 40 --total       40 together: each live node's share
 
-    The order is kept in the store: nodes that join later follow it. An order for one node is stronger than one for all.
-    Shrinking interrupts no job: what runs ends, and nothing takes its place. 0 is allowed. A pool that serves several
-    queues has one number of slots: to scale one of them scales it.
+    The order is kept in the store: nodes that join later follow it. An order for one node holds there until the next
+    one for all nodes. Shrinking interrupts no job: what runs ends, and nothing takes its place. 0 is allowed. A pool
+    that serves several queues has one number of slots: to scale one of them scales it.
 
     With --total the shares are computed once, from the nodes that serve the queue now and are not draining; they are
     orders for those nodes by name, the first by name getting what does not divide evenly. A node that joins later
