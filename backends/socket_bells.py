@@ -13,8 +13,11 @@ import re
 import secrets
 import selectors
 import socket
+import stat
 import threading
 from contextlib import suppress
+from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from weakref import WeakSet
 
@@ -23,9 +26,11 @@ from callboard.core.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 _LOG: Final = logging.getLogger(__name__)
+_BIND_ATTEMPTS: Final = 20
+_FOLDERS_MAX: Final = 1_000  # that one look for dead sockets visits
+_FILE: Final = re.compile(r"[a-z0-9-]+\.\d+\.[0-9a-f]{8}\Z")
 _TOPIC: Final = re.compile(r"[a-z0-9-]{1,32}\Z")
 
 
@@ -52,6 +57,7 @@ class SocketBells:
         """
         with self._lock:
             if self._ears is None:
+                _remove_dead_sockets()
                 self._ears = _Ears(self._key)
             return self._ears.listen(topic, callback)
 
@@ -158,6 +164,7 @@ class _Ears:
 
     def let_go(self) -> None:
         """In a forked child, where the thread is not: close the descriptors."""
+        self._lock = threading.Lock()
         for listener, _ in self._sockets.values():
             listener.close()
         self._sockets.clear()
@@ -165,16 +172,28 @@ class _Ears:
         self._end()
 
     def _open(self, topic: str) -> None:
-        path = runtime_folder(self._key) / f"{_file_topic(topic)}.{os.getpid()}.{secrets.token_hex(4)}"
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         listener.settimeout(0)
         try:
-            listener.bind(str(path))
-        except OSError as error:
+            path = self._bind(listener, topic)
+        except BaseException:
             listener.close()
-            raise StoreUnavailable(f"can't listen at {path}: {error.strerror}", cause=error) from error
+            raise
         self._sockets[topic] = listener, path
         self._selector.register(listener, selectors.EVENT_READ, topic)
+
+    def _bind(self, listener: socket.socket, topic: str) -> Path:
+        left = _BIND_ATTEMPTS
+        while True:
+            left -= 1
+            path = runtime_folder(self._key) / f"{_file_topic(topic)}.{os.getpid()}.{secrets.token_hex(4)}"
+            try:
+                listener.bind(str(path))
+            except OSError as error:
+                if left and isinstance(error, FileNotFoundError):  # another process found the folder empty: removed
+                    continue
+                raise StoreUnavailable(f"can't listen at {path}: {error.strerror}", cause=error) from error
+            return path
 
     def _shut(self, topic: str) -> None:
         listener, path = self._sockets.pop(topic)
@@ -215,6 +234,29 @@ class _Ears:
 
 def _file_topic(topic: str) -> str:
     return topic if _TOPIC.match(topic) else "x" + hashlib.sha256(topic.encode()).hexdigest()[:24]
+
+
+def _remove_dead_sockets() -> None:
+    """Remove what killed processes left in the user's directories."""
+    for base in runtime_bases():
+        if not is_private(base):
+            continue
+        with suppress(OSError), os.scandir(base) as folders:
+            for folder in islice(folders, _FOLDERS_MAX):
+                if is_private(Path(folder.path)):
+                    _remove_dead_in(folder.path)
+
+
+def _remove_dead_in(folder: str) -> None:
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+        for name in os.listdir(folder):  # noqa: PTH208 - names are all that is needed
+            path = f"{folder}/{name}"
+            if _FILE.match(name) and stat.S_ISSOCK(os.lstat(path).st_mode):
+                try:
+                    probe.connect(path)
+                except ConnectionRefusedError:  # nobody has it open
+                    os.unlink(path)  # noqa: PTH108 - a string is what we have
+        os.rmdir(folder)  # noqa: PTH106 - as above; fails where somebody listens
 
 
 _everyone: WeakSet[SocketBells] = WeakSet()
