@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from callboard.backends.executors.runjob import Ending, Runs
 from callboard.backends.store.memory import MemoryStore
 from callboard.core.assignment import Credits, plan
+from callboard.core.errors import CodecError
 from callboard.core.job import enter_job, leave_job
 from callboard.core.records import (
     Held,
@@ -171,12 +172,13 @@ class Engine:
             raise
         end = RunEnd(job.token, ending.kind, ending.error, ending.permanent, ending.retry_after_s, ending.snooze_s)
         outcome = outcome_of(end, held, job, _DEFAULTS, draw=0.0)
-        self._store.finish(self._session, (outcome,))
-        return Run(
-            id=job.id, name=job.name, queue=job.queue, arguments=decode_body(job.body)[0], attempt=job.attempt,
+        run = Run(
+            id=job.id, name=job.name, queue=job.queue, arguments=_arguments(job.body), attempt=job.attempt,
             step="handle" if job.step is Step.HANDLE else "failed", outcome=_OUTCOMES[outcome.kind],
             delay_s=outcome.delay_s, error=ending.error, exception=exception, progress=tuple(self._progress),
         )
+        self._store.finish(self._session, (outcome,))  # last: from here on another thread may run the next one
+        return run
 
     def _execute(self, job: TakenJob) -> tuple[Ending, BaseException | None]:
         timeout_s = _DEFAULTS.timeout_s if job.timeout_s is None else job.timeout_s
@@ -199,6 +201,14 @@ class Engine:
 
 def _no_note(_event: str, _token: Token | None, _fields: dict[str, Any]) -> None:
     """A retry_after that raised: the job's backoff holds, as on a node."""
+
+
+def _arguments(body: bytes) -> dict[str, Any]:
+    """What a job was given; nothing where that can't be read (then the job fails for good, and its error says so)."""
+    try:
+        return decode_body(body)[0]
+    except CodecError:
+        return {}
 
 
 def held_of(job: TakenJob) -> Held:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +12,7 @@ from callboard.testing.engine import RecordingStore
 from callboard.testing.report import Report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Generator
 
     from callboard.core.job import Job
     from callboard.jobs import BoundJob
@@ -36,7 +35,7 @@ def memory_queue(clock: FakeClock | None = None, *, name: str = DEFAULT_QUEUE, m
 
 
 @contextmanager
-def as_default(queue: Queue) -> Iterator[Queue]:
+def as_default(queue: Queue) -> Generator[Queue]:
     """Let this queue stand for the default one meanwhile: for `function.push`, `driver()` and `default_queue()`.
 
     It counts for the whole process, and over `configure` and the environment; `connect(url)` is left alone.
@@ -91,63 +90,35 @@ class InlineQueue(Queue):
         report: all runs so far.
     """
 
-    def __init__(self, store: RecordingStore, name: str, *, whole: bool = True, runner: _Runner | None = None) -> None:
-        """Begin with an empty report."""
+    def __init__(self, store: RecordingStore, name: str, *, whole: bool = True, report: Report | None = None) -> None:
+        """Begin with an empty report, unless one is shared."""
         super().__init__(store, "memory://inline", name, whole=whole)
-        self._runner = _Runner(store) if runner is None else runner
-        self.report = self._runner.report
+        self.report = Report() if report is None else report
 
     def named(self, name: str) -> InlineQueue:
         """The same with another default queue; the report is shared."""
-        return InlineQueue(store_of(self), name, whole=False, runner=self._runner)
+        return InlineQueue(store_of(self), name, whole=False, report=self.report)
 
     def push(self, job: Job | BoundJob, **options: Any) -> str:
         """As Queue.push; the job has run when this returns. Never raises what the job raised: see `report`."""
         job_id = super().push(job, **options)
-        self._runner.run()
+        self._run()
         return job_id
 
     def push_many(self, jobs: Iterable[Job | BoundJob], *, ids: Iterable[str] | None = None,
                   **options: Any) -> list[str]:
         """As Queue.push_many; the jobs have run when this returns."""
         pushed = super().push_many(jobs, ids=ids, **options)
-        self._runner.run()
+        self._run()
         return pushed
 
-
-class _Runner:
-    """Runs what was pushed. A push from within a job, or from another thread meanwhile, is run by who runs already."""
-
-    def __init__(self, store: RecordingStore) -> None:
-        self.report = Report()
-        self._store = store
-        self._lock = threading.Lock()
-        self._running = False
-        self._again = False
-
-    def run(self) -> None:
-        """Run everything, delayed jobs too, unless someone does."""
-        with self._lock:
-            self._again = True
-            if self._running:
-                return
-            self._running = True
-        try:
-            while self._more():
-                self._store.engine.drain(self.report, None, None, delayed=True)
-        except BaseException:
-            self._running = False
-            raise
-
-    def _more(self) -> bool:
-        with self._lock:
-            more, self._again = self._again, False
-            self._running = more
-            return more
+    def _run(self) -> None:
+        """Run what waits. One job runs at a time: from within a job nothing is run here, but by who runs that job."""
+        store_of(self).engine.drain(self.report, None, None, delayed=True)
 
 
 @contextmanager
-def inline(*, allow_failures: bool = False) -> Iterator[InlineQueue]:
+def inline(*, allow_failures: bool = False) -> Generator[InlineQueue]:
     """Run jobs at once when they are pushed; meanwhile this is the default queue.
 
     A job runs on the pushing thread, through the same store and decisions as `drain`. Nothing is waited for: delays and

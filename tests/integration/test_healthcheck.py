@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue as queues
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -68,13 +69,22 @@ def test_it_checks_at_once_and_again_at_each_interval():
         assert [told.get(timeout=WAIT_S) for _ in range(3)] == ["default"] * 3
 
 
-def test_the_interval_is_waited_for_and_stop_ends_the_wait():
+def test_the_interval_is_waited_for_and_stop_ends_the_wait(monkeypatch: pytest.MonkeyPatch):
+    waits: queues.Queue[float | None] = queues.Queue()
+
+    class Recorded(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.put(timeout)
+            return super().wait(timeout)
+
+    monkeypatch.setattr("callboard.healthcheck.threading", SimpleNamespace(**{**vars(threading), "Event": Recorded}))
     told: queues.Queue[threading.Thread] = queues.Queue()
     checker = HealthChecker(ailing(), on_alert=lambda *_: told.put(threading.current_thread()), interval=3_600,
                             thresholds=Thresholds(failed_warning=0))
     checker.start()
     checker.start()  # harmless
     thread = told.get(timeout=WAIT_S)
+    assert waits.get(timeout=WAIT_S) == 3_600
     checker.stop()
     checker.stop()
     assert not thread.is_alive()

@@ -94,10 +94,13 @@ def test_two_adds_of_one_name_replace(queue: callboard.Queue, clock: testing.Fak
 
 
 def test_a_restart_of_the_program_does_not_move_an_unchanged_entry(queue: callboard.Queue, clock: testing.FakeClock):
+    seen = []
     for _ in range(2):
         with Scheduler(queue) as scheduler:
             scheduler.add(sched_report.bind(), "*/5 * * * *")
+        seen.append(scheduler.list())
         clock.advance(200)  # the first tick comes 270 s after the first start
+    assert seen[0] == seen[1]
     testing.assert_pushed(queue, sched_report, count=1)
 
 

@@ -11,7 +11,7 @@ import pytest
 import callboard
 from callboard import PermanentError, RetryLater, Snooze, testing
 from callboard.core.errors import InvalidArgument
-from callboard.core.records import Backoff, JobState
+from callboard.core.records import Backoff, JobState, NewJob
 
 seen: list[object] = []
 KINDS: dict[str, type[Exception]] = {"ValueError": ValueError, "KeyError": KeyError, "PermanentError": PermanentError}
@@ -330,6 +330,12 @@ def test_async_jobs_run_within_a_running_loop():
     ids, report = asyncio.run(program())
     assert DrainAsync.ran == ids
     assert [run.error.message for run in report.failed if run.error is not None] == ["async"]
+
+
+def test_a_body_that_is_none_fails_for_good(queue: callboard.Queue):
+    queue.store.push([NewJob("hostile", "drain_note", "default", b"\xc1")])
+    (run,) = testing.drain(queue).failed
+    assert (run.id, run.arguments, run.error is None) == ("hostile", {}, False)
 
 
 def test_another_queue_is_refused(tmp_path):
