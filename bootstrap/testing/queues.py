@@ -12,7 +12,7 @@ from callboard.testing.engine import RecordingStore
 from callboard.testing.report import Report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Generator
+    from collections.abc import Generator, Iterable
 
     from callboard.core.job import Job
     from callboard.jobs import BoundJob
