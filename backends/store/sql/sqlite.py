@@ -17,10 +17,12 @@ from .sqlite_errors import CommitUncertain, is_busy, primary_code, translate
 from .sqlite_locks import turn_of, watch_forks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
-_PAUSE_MIN_S: Final = 0.000_2
-_PAUSE_MAX_S: Final = 0.005
+_PAUSE_MIN_S: Final = 0.000_05
+_PAUSE_MAX_S: Final = 0.000_5  # two waiters cost a few percent of a core, and the file is seldom free and unused
+_STUCK_S: Final = 0.5
+_PAUSE_STUCK_S: Final = 0.005  # whoever holds the lock for so long was stopped, or its disk is slow
 _READERS_MAX: Final = 4
 _SETUP: Final = (
     "PRAGMA synchronous = NORMAL",
@@ -63,7 +65,7 @@ class Database:
         watch_forks(self)
 
     @contextmanager
-    def write(self, *, durable: bool = False) -> Iterator[tuple[sqlite3.Connection, Any]]:
+    def write(self, *, durable: bool = False) -> Generator[tuple[sqlite3.Connection, Any]]:
         """A write transaction: committed at the end, rolled back on any exception.
 
         Args:
@@ -89,7 +91,7 @@ class Database:
             self.turn.lock.release()
 
     @contextmanager
-    def read(self) -> Iterator[tuple[sqlite3.Connection, Any]]:
+    def read(self) -> Generator[tuple[sqlite3.Connection, Any]]:
         """A read transaction: one snapshot, in nobody's way."""
         self.turn.refuse_unsafe()
         connection = self._borrow()
@@ -202,7 +204,7 @@ class Database:
     def _begin(self, connection: sqlite3.Connection, begin: str) -> Any:
         """Begin and greet, again and again while another process is in the way."""
         self._check_identity()
-        deadline_s = time.monotonic() + self._busy_s
+        start_s = time.monotonic()
         pause_s = _PAUSE_MIN_S
         while True:
             try:
@@ -210,13 +212,14 @@ class Database:
                 return self._greet(connection)
             except sqlite3.Error as error:
                 self._roll_back(connection)
-                if not is_busy(error) or time.monotonic() >= deadline_s:
+                waited_s = time.monotonic() - start_s
+                if not is_busy(error) or waited_s >= self._busy_s:
                     raise translate(error, self.path) from error
             except BaseException:
                 self._roll_back(connection)
                 raise
             time.sleep(random.uniform(pause_s / 2, pause_s))  # noqa: S311 - jitter, no secret
-            pause_s = min(pause_s * 1.5, _PAUSE_MAX_S)
+            pause_s = min(pause_s * 1.5, _PAUSE_MAX_S if waited_s < _STUCK_S else _PAUSE_STUCK_S)
 
     def _commit(self, connection: sqlite3.Connection) -> None:
         try:
