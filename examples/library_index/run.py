@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shlex
+import shutil
 import signal
 import sqlite3
 import sys
@@ -186,6 +187,8 @@ def go_on(place: Place) -> None:
     click.echo("\nGo on with:")
     for rest in ("status", "failed list"):
         click.echo(f"  {command} {rest} --store {store}")
+    if shutil.which("sqlite3") is None:
+        return
     query = "SELECT name, path FROM definitions WHERE kind = 'class' AND name LIKE '%Queue%'"
     click.echo(f'  sqlite3 {shlex.quote(shown(Path(place.index)))} "{query}"')
 
