@@ -14,7 +14,7 @@ from .statements import load
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from callboard.core.ports import Clock
     from callboard.core.records import Epoch, SessionId
@@ -194,7 +194,7 @@ class Part:
         raise NotImplementedError
 
     @contextmanager
-    def _act(self, *, durable: bool = False) -> Iterator[Tx]:
+    def _act(self, *, durable: bool = False) -> Generator[Tx]:
         """A write transaction; see `Database.write`. Bells ring after the commit."""
         with self._database.write(durable=durable) as (connection, row):
             tx = self._tx(connection, row)
@@ -207,13 +207,13 @@ class Part:
             self.ring(topic)
 
     @contextmanager
-    def _look(self) -> Iterator[Tx]:
+    def _look(self) -> Generator[Tx]:
         """A read transaction."""
         with self._database.read() as (connection, row):
             yield self._tx(connection, row)
 
     @contextmanager
-    def _fenced(self, epoch: Epoch, *, durable: bool = False) -> Iterator[Tx]:
+    def _fenced(self, epoch: Epoch, *, durable: bool = False) -> Generator[Tx]:
         """A leader's act."""
         with self._act(durable=durable) as tx:
             tx.fenced(epoch)

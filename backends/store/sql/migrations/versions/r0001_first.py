@@ -101,7 +101,7 @@ STATEMENTS: Final = (
     ) STRICT, WITHOUT ROWID""",
     """INSERT INTO callboard_store (one, schema_version, store_id, epoch, owner, cluster_id, backend, term_number, seq,
         waiting, boot_id, boot_s, wall_s, step_s, step_since_s)
-        VALUES (1, 1, lower(hex(randomblob(16))), 0, '', '', '', 0, 0, 0, '', 0, 0, NULL, 0)""",
+        VALUES (1, 1, lower(hex(randomblob(16))), 0, '', '', '', 0, 0, 0, 'none', 0, 0, NULL, 0)""",
 )
 
 
