@@ -16,7 +16,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1  # it would look for a newer version 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help install demo test lint types imports unit faults bench lock audit clean FORCE
+.PHONY: help install demo test lint types imports unit faults docs bench lock audit clean FORCE
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,8 +48,11 @@ imports: install ## Which part may import which (import-linter)
 unit: install ## The quick tests
 	@$(BIN)/pytest tests/unit $(PYTEST_ARGS)
 
-faults: install ## The tests that kill, stop and restart processes
-	@$(BIN)/pytest -m faults $(PYTEST_ARGS)
+faults: install ## The tests that kill, stop and restart processes, with the full loads (about half an hour)
+	@CALLBOARD_FAULTS=full $(BIN)/pytest -m faults $(PYTEST_ARGS)
+
+docs: $(LINKED) ## Make the pages anew that are drawn from the code
+	@$(BIN)/python docs/make.py
 
 bench: $(LINKED) ## Measure: jobs/s, latency, memory
 	@$(BIN)/python benchmarks/run.py

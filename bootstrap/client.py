@@ -325,7 +325,7 @@ class DispatcherHandle:
         last: Unavailable | None = None
         for view in self._client.reachable():
             try:
-                return self._client._ask(view, message, timeout)  # noqa: SLF001 - a part of the client
+                return self._client._ask(view, message, timeout)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - a part of the client
             except Unavailable as error:
                 last = error
         raise Unavailable(f"no node of {mask_url(self._client.url)} can be asked on this machine"

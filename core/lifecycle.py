@@ -1,7 +1,7 @@
 """A job's lifecycle as one table: what each event makes of a job, in every state.
 
 Every store follows it; a pair that is not in the table does not happen: the store refuses the act or leaves the job
-alone. `docs/lifecycle.md` is written from it (`document()`).
+alone. `docs/lifecycle.md` is drawn from it (`core/lifecyclepage.py`).
 """
 
 from __future__ import annotations

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from callboard.core.events import catalogue_page
+from callboard.core.lifecyclepage import document
 
 HERE = Path(__file__).parent
-PAGES = {"events.md": catalogue_page}
+PAGES = {"events.md": catalogue_page, "lifecycle.md": document}
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The catalogue of events and the code say the same; docs/events.md is made from the catalogue."""
+"""The catalogue of events and the code say the same."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import ast
 import pytest
 from kit import ROOT
 
-from callboard.core.events import EVENTS, catalogue_page, level_of
+from callboard.core.events import EVENTS, level_of
 
 FOLDERS = ("actors", "bootstrap", "backends")
 PREFIXES = tuple(sorted({name.partition(".")[0] + "." for name in EVENTS}))
@@ -48,7 +48,3 @@ def test_an_event_has_a_level_and_a_meaning(event):
     assert level_of(event) in ("debug", "info", "warning", "error", "critical")
     assert len(EVENTS[event].meaning) > 10
 
-
-def test_the_page_is_current():
-    page = ROOT / "docs" / "events.md"
-    assert page.read_text() == catalogue_page(), "make it anew: make docs"
