@@ -23,8 +23,8 @@ happen: the store refuses the act, or leaves the job alone. `delayed` stands for
 
 def document() -> str:
     """The page."""
-    lines = [_HEAD, "```mermaid", "stateDiagram-v2", *_arrows(), "```", "", "| state | event | next | charges | token |",
-             "|---|---|---|---|---|"]
+    head = ["| state | event | next | charges | token |", "|---|---|---|---|---|"]
+    lines = [_HEAD, "```mermaid", "stateDiagram-v2", *_arrows(), "```", "", *head]
     for row in rows():
         then = row.then
         charge = "" if then.charge is Charge.NOTHING else then.charge.name.lower()
