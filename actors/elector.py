@@ -119,7 +119,7 @@ class Elector(Actor):
             case election.Campaign(attempt, _, ttl_s):
                 self.tell(CLUSTER, Campaign(attempt, ttl_s))
             case election.Renew(attempt, term):
-                self.tell(CLUSTER, Renew(attempt, term, self.parts.config.lease_ttl_s))
+                self.tell(CLUSTER, Renew(attempt, term, term.ttl_s))  # what was granted
             case election.Resign(attempt, term):
                 self.tell(CLUSTER, Resign(attempt, term))
             case election.Lead(term, until_s):
