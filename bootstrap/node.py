@@ -13,6 +13,7 @@ from callboard.actors.supervisor import Supervisor
 from callboard.actors.timers import Timers
 from callboard.backends.clock import SystemClock
 from callboard.control import ControlServer
+from callboard.core.errors import QueueError
 from callboard.core.messages import Hello, Message, StopNode
 from callboard.core.records import NodeInfo
 from callboard.logs import EventLog
@@ -92,7 +93,9 @@ class Node:
             parts.timers.start()
             supervisor = start_actor(Supervisor, SUPERVISOR, parts)
             supervisor.ask(Hello("node"), timeout=START_TIMEOUT_S)  # answered once Begin has started everyone
-        except BaseException:
+        except BaseException as error:
+            code = error.exit_code if isinstance(error, QueueError) else 1
+            self._exit = (code, f"it did not start: {type(error).__name__}: {str(error).partition(chr(10))[0]}"[:500])
             self.close()
             raise
         self.log.emit("node", "node.ready", jobs=len(self.specs))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
-from callboard.core.errors import QueueError
+from callboard.core.errors import AppImportFailed, QueueError
 from callboard.core.options import did_you_mean
 
 if TYPE_CHECKING:
@@ -138,8 +139,20 @@ def run(args: Sequence[str] | None) -> int:
     except click.ClickException as error:
         return _fail("callboard", error.format_message(), 1)
     except QueueError as error:
-        return _fail("callboard", error.message, error.exit_code)
+        if os.environ.get("CALLBOARD_DEBUG"):
+            raise
+        return _fail("callboard", _summary(error), error.exit_code)
     return result if isinstance(result, int) else 0
+
+
+def _summary(error: QueueError) -> str:
+    """What happened, in one line; where an app can't be imported, also at which of its lines."""
+    if not isinstance(error, AppImportFailed):
+        return error.message
+    first, _, traceback = error.message.partition("\n")
+    places = re.findall(r'File "([^"<]+)", line (\d+)', traceback)
+    place = f" at {places[-1][0]}:{places[-1][1]}" if places else ""
+    return f"{first.rstrip(':')}{place} (CALLBOARD_DEBUG=1 shows all of it)"
 
 
 def _fail(path: str, text: str, code: int) -> int:

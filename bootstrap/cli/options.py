@@ -63,6 +63,8 @@ def client_of(config: Config, *, create: bool = False) -> Client:
     if scheme_of(config.store, "store") == "memory":
         raise UsageError(f"{config.store} lives within one process and no command can reach it; use sqlite:///FILE "
                          f"(it was set by {config.source('store')})")
+    if config.cluster is not None:
+        scheme_of(config.cluster, "cluster")
     missing = missing_file(config.store)
     if missing is not None and not create:
         raise StoreUnavailable(f"there is no store yet at {missing}: start a node or push a job first, or name another "
