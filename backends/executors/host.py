@@ -18,7 +18,7 @@ from callboard.backends.executors.pool import ChildPool
 from callboard.backends.executors.pump import Pump
 from callboard.backends.executors.rawoutput import RawOutput
 from callboard.backends.executors.shared import Barrier
-from callboard.backends.executors.specs import spec_of
+from callboard.backends.executors.specs import specs_of
 from callboard.backends.executors.wire import FdChannel, FromTemplate, ToTemplate
 from callboard.core.errors import AppImportFailed, CodecError, UnknownOption
 from callboard.core.options import did_you_mean
@@ -202,7 +202,7 @@ class TemplateHost:
 
     def _obey(self, message: list[Any]) -> None:
         match message:
-            case [FromTemplate.READY, list(specs), int(threads)]:
+            case [FromTemplate.READY, specs, int(threads)]:
                 self._ready(specs, threads)
             case [FromTemplate.FAILED, [str(kind), str(text), str(traceback)]]:
                 tail = "\n".join(traceback.strip().splitlines()[-_TAIL_LINES:])
@@ -216,9 +216,9 @@ class TemplateHost:
             case _:
                 self._down()
 
-    def _ready(self, specs: list[Any], threads: int) -> None:
+    def _ready(self, specs: Any, threads: int) -> None:
         try:
-            self._specs = tuple(spec_of(spec) for spec in specs)
+            self._specs = specs_of(specs)
         except CodecError as error:
             self._failed(str(error))
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from callboard.backends.executors.nursery import Nursery
 from callboard.backends.executors.options import SLOTS_MAX
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("callboard.executors")
 _NEVER_S: Final = 4e9  # more than a century, and its ns fit into 64 bits
+_TEXT_MAX: Final = 40_000  # a line of 8,192 bytes, each of them escaped
 _FROM_CHILDREN: Final = frozenset({"job.output", "job.output_dropped", "job.progress", "job.retry_after_failed"})
 
 
@@ -219,7 +220,7 @@ class ChildPool:
 
 def _note_of(link: ChildLink, rest: list[Any]) -> ChildNote:
     match rest:
-        case [str(event), token, dict(fields)] if event in _FROM_CHILDREN:
+        case [str(event), token, fields] if event in _FROM_CHILDREN and isinstance(fields, dict):
             pass
         case _:
             raise CodecError("not a note")
@@ -231,8 +232,10 @@ def _note_of(link: ChildLink, rest: list[Any]) -> ChildNote:
         case _:
             raise CodecError("not a token")
     plain: dict[str, str | int | float | bool | None] = {}
-    for key, value in fields.items():
-        if value is None or isinstance(value, (str, bool, int, float)):
+    for key, value in cast("dict[object, object]", fields).items():
+        if isinstance(value, str):
+            plain[str(key)] = value[:_TEXT_MAX]
+        elif value is None or isinstance(value, (bool, int, float)):
             plain[str(key)] = value
         else:
             raise CodecError("a note's fields are plain")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from callboard.core.childdeath import fates
 from callboard.core.codec import FRAME_MAX_BYTES
@@ -84,7 +84,7 @@ class PoolJobs:
         """Take in what a child says of durations. Raises CodecError."""
         if not isinstance(stats, list):
             raise CodecError("statistics are a list")
-        for entry in stats:
+        for entry in cast("list[object]", stats):
             match entry:
                 case [str(name), int(count), int(total_ns)]:
                     self.expectations.add(name, count, total_ns / _NS)

@@ -79,17 +79,15 @@ class RawOutput:
         now_s = int(self._clock.boot_s())
         if now_s != self._window_s:
             self._window_s, self._told = now_s, 0
-        data = self._rest + data
-        room = self._lines_per_s - self._told
-        count = data.count(b"\n")
-        *lines, self._rest = data.split(b"\n", room) if count > room else data.split(b"\n")
-        dropped = 0
-        if count > room:
-            dropped = count - room
-            self._rest = self._rest.rpartition(b"\n")[2]
-        if len(self._rest) > self._line_max:
-            lines.append(self._rest)
-            self._rest = b""
+        room = max(self._lines_per_s - self._told, 0)
+        parts = (self._rest + data).split(b"\n")
+        lines, rest = parts[:-1], parts[-1]
+        dropped = max(len(lines) - room, 0)
+        del lines[room:]
+        if len(rest) > self._line_max:
+            lines.append(rest)
+            rest = b""
+        self._rest = rest
         self._told += len(lines)
         texts = [line[: self._line_max].decode("utf-8", "backslashreplace") for line in lines]
         if texts or dropped:

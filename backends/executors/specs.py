@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from callboard.core.errors import CodecError
 from callboard.core.records import Backoff
 from callboard.core.runs import JobSpec
 
 
+def specs_of(fields: Any) -> tuple[JobSpec, ...]:
+    """Specs from the wire. Raises CodecError."""
+    if not isinstance(fields, list):
+        raise CodecError("not a list of specifications")
+    return tuple(spec_of(spec) for spec in cast("list[object]", fields))
+
+
 def spec_of(fields: Any) -> JobSpec:
     """A spec from the wire. Raises CodecError."""
     match fields:
         case [
-            str(name), str(queue), list(names), list(required), int() | None as attempts, float() | None as timeout_s,
-            list() | None as backoff, bool(hook), bool(open_ended), str(doc), int(priority), float(delay_s),
+            str(name), str(queue), names, required, int() | None as attempts, float() | None as timeout_s,
+            backoff, bool(hook), bool(open_ended), str(doc), int(priority), float(delay_s),
         ]:
-            if not all(isinstance(name, str) for name in (*names, *required)):
-                raise CodecError("names of arguments are strings")
-            return JobSpec(name, queue, tuple(names), tuple(required), attempts, timeout_s, _backoff(backoff), hook,
+            return JobSpec(name, queue, _names(names), _names(required), attempts, timeout_s, _backoff(backoff), hook,
                            open_ended, doc, priority, delay_s)
         case _:
             raise CodecError("not the specification of a job")
 
 
-def _backoff(fields: list[Any] | None) -> Backoff | None:
+def _names(names: object) -> tuple[str, ...]:
+    if isinstance(names, list):
+        found = [name for name in cast("list[object]", names) if isinstance(name, str)]
+        if len(found) == len(cast("list[object]", names)):
+            return tuple(found)
+    raise CodecError("names of arguments are strings")
+
+
+def _backoff(fields: object) -> Backoff | None:
     match fields:
         case None:
             return None

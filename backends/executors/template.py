@@ -107,7 +107,7 @@ class Template:
 
     def _obey(self, message: list[Any]) -> None:
         match message:
-            case [ToTemplate.FORK, int(ident), list(settings)]:
+            case [ToTemplate.FORK, int(ident), settings]:
                 self._fork(ident, settings)
             case [ToTemplate.KILL, int(pid)]:
                 if pid in self._children:
@@ -120,7 +120,7 @@ class Template:
             case _:
                 self._stopping = True
 
-    def _fork(self, ident: int, settings: list[Any]) -> None:
+    def _fork(self, ident: int, settings: Any) -> None:
         fds = [self._channel.fds.popleft() for _ in range(CHILD_FDS)]
         try:
             pid = self._spawned(ident, settings, fds) if self._spawn else self._forked(ident, settings, fds)

@@ -68,6 +68,12 @@ def frame(*parts: object) -> bytes:
     return _LENGTH.pack(len(data)) + data
 
 
+def _parts(value: Any) -> Any:
+    if not isinstance(value, list) or not value or not isinstance(value[0], int):
+        raise CodecError("a frame is a list that begins with its kind")
+    return value  # pyright: ignore[reportUnknownVariableType]  # its parts are checked where they are used
+
+
 class FrameReader:
     """Cuts a stream of bytes into frames."""
 
@@ -92,10 +98,7 @@ class FrameReader:
             end = start + _LENGTH.size + length
             if len(buffer) < end:
                 break
-            value = decode(bytes(buffer[start + _LENGTH.size : end]), max_bytes=FRAME_MAX_BYTES)
-            if not isinstance(value, list) or not value or not isinstance(value[0], int):
-                raise CodecError("a frame is a list that begins with its kind")
-            frames.append(value)
+            frames.append(_parts(decode(bytes(buffer[start + _LENGTH.size : end]), max_bytes=FRAME_MAX_BYTES)))
             start = end
         del buffer[:start]
         return frames
