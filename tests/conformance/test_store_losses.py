@@ -52,7 +52,7 @@ def test_what_was_only_assigned_is_never_charged(rig: Rig):
         session = rig.node(f"n{number}")
         rig.assign(session)
         assert rig.end(session) == Released(1, 0)
-    assert (rig.state("a"), rig.record("a").losses) == (JobState.READY, 0)
+    assert (rig.state("a"), rig.record("a").losses, rig.record("a").attempts) == (JobState.READY, 0, 0)
 
 
 def test_losses_stay_counted_over_attempts(rig: Rig):
