@@ -38,8 +38,8 @@ class Producer(Protocol):
     def push(self, jobs: Sequence[NewJob]) -> PushReceipt:
         """Write the jobs in one transaction: all or none; durable when this returns.
 
-        An id that the store knows (also of a finished, purged or forgotten job) is left as it is. If that clears
-        the `idle` flag, the leader is rung.
+        An id that the store knows (also of a finished, purged or forgotten job) is left as it is. A leader that waits
+        (see `assign`) is rung for a ready job in a queue that it saw empty.
 
         Raises:
             QueueFull: Raised when a bound is reached; nothing was written.
@@ -76,7 +76,9 @@ class LeaderStore(Protocol):
 
         Never more than the pool's capacity less what it holds; never to a session that has ended or is draining;
         never from a paused queue. For `take_for` the rows go to `running` at once and are returned.
-        A plan that found nothing ready (an empty one too) sets the idle flag when no unpaused queue has a ready job.
+        After a plan that gave nothing (an empty one too) the leader waits: the first job that becomes ready in a queue
+        that had none rings it, and so does room on a node for what is ready; then no more until it waits again. A
+        backlog in one queue silences no other one. Jobs that came since the leader last waited ring at once.
         """
         ...
 
@@ -147,7 +149,8 @@ class NodeStore(Protocol):
         """Apply outcomes whose token matches, each at most once, all in one transaction; the others are stale.
 
         Needs the state running; a hand-back also assigned. Works after the session has ended, as long as the
-        token is still the job's. Frees capacity: a waiting leader is rung when jobs of the queue are ready.
+        token is still the job's. Frees capacity: a waiting leader is rung when jobs are ready. Where an operator asked
+        for the run to be cancelled, a job that would run again is cancelled instead.
         """
         ...
 

@@ -141,7 +141,7 @@ class AssignReceipt:
     Attributes:
         assigned: jobs assigned per session, in all.
         taken: with `take_for`, that session's jobs, running already; empty otherwise.
-        idle: nothing was ready for any assignment of the plan: the next push rings.
+        idle: the plan gave nothing, and no queue that is not paused has a ready job.
     """
 
     assigned: dict[SessionId, int]

@@ -89,6 +89,15 @@ def test_a_page_goes_on_from_a_job_that_has_left_the_state(rig: Rig):
     assert ids(rig.store.jobs(JobState.READY, None, 2, page[-1])) == ["b", "a"]
 
 
+def test_a_page_goes_on_from_a_job_that_was_purged_but_not_from_one_that_never_was(rig: Rig):
+    rig.push("a")
+    rig.push("b", queue="purged")
+    rig.store.purge("purged")
+    assert ids(rig.store.jobs(JobState.READY, None, 5, "b")) == ["a"]
+    with pytest.raises(NotFound):
+        rig.store.jobs(JobState.READY, None, 5, "nope")
+
+
 @pytest.mark.parametrize("limit", [0, -1, 1_001])
 def test_a_page_has_bounds(rig: Rig, limit: int):
     with pytest.raises(InvalidArgument):

@@ -122,8 +122,7 @@ class NodeActs(MemoryBase):
             for share in pool.queues:
                 table.queue(share.queue)  # known from now on, also while it is empty
         if row.report(pools):
-            table.waiting = False
-            self._bells.ring("leader")
+            self._wake_leader(table, room=True)
 
 
 def _may_end(row: JobRow, outcome: Outcome) -> bool:
