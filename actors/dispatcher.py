@@ -93,7 +93,7 @@ class Dispatcher(Actor):
             self._due_at_s = self._prune_at_s = 0.0
             self._idle = False
             self.emit("dispatcher.term_begun", term=term.number)
-            self._sweep()
+            self.sweep(SweepDue())
             self._round()
 
     @handles(Trust)
@@ -138,8 +138,6 @@ class Dispatcher(Actor):
         config = self.parts.config
         self.tell(ELECTOR, Progress())
         self._begin_term()
-        if self._epoch is not None and self.now() >= self._prune_at_s - config.prune_s + self._sweep_s():
-            self._sweep()
         self._idle = False
         self._round()
         waiting_s = config.due_poll_s if math.isfinite(self._due_at_s) and self._epoch is not None else config.poll_s
@@ -227,14 +225,15 @@ class Dispatcher(Actor):
 
     @handles(SweepDue)
     def sweep(self, _message: SweepDue) -> None:
-        """Look at the sessions' counters; now and then prune."""
-        self._sweep()
-
-    def _sweep(self) -> None:
+        """Look at the sessions' counters; now and then prune. Goes on for as long as the epoch does."""
         epoch = self._epoch
-        if epoch is None or not self._trusted():
+        if epoch is None:
             return
         self.later(self._sweep_s(), SweepDue())
+        if self._trusted():
+            self._look_after(epoch)
+
+    def _look_after(self, epoch: Epoch) -> None:
         started_s = self.now()
         try:
             survey = self.parts.store.survey(epoch, 1)
