@@ -64,9 +64,13 @@ def all_checks(config: Config) -> Iterator[Check]:
         yield _not_there(missing)
         return
     client = Client(config.store, config.cluster)
-    yield from _guarded("store", lambda: _store(client.store, mask_url(config.store)))
-    yield from _guarded("cluster", lambda: _cluster(config))
-    yield from _guarded("nodes", lambda: _nodes(client))
+    found = list(_guarded("store", lambda: _store(client.store, mask_url(config.store))))
+    yield from found
+    fails = any(check.result == "failed" for check in found)
+    if not fails or config.cluster is not None:  # else the cluster is in that store
+        yield from _guarded("cluster", lambda: _cluster(config))
+    if not fails:
+        yield from _guarded("nodes", lambda: _nodes(client))
 
 
 def _guarded(subject: str, check: Callable[[], Iterator[Check]]) -> Iterator[Check]:

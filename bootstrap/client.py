@@ -58,6 +58,8 @@ if TYPE_CHECKING:
     from callboard.jobs import BoundJob
     from callboard.queue import Queue
 
+ORDER_S: Final = 5.0
+"""How long a node may take for an order; after that it is written into the store from here."""
 STATUS_S: Final = 2.0
 """How long a node may take to tell its status; after that it is shown as the store knows it."""
 ASKED_AT_ONCE: Final = 16
@@ -198,7 +200,7 @@ class Client:
         check_command(message)
         for view in self.reachable():
             try:
-                return self._ask(view, message)
+                return self._ask(view, message, ORDER_S)
             except (Unavailable, PayloadTooLarge, CodecError):  # the store itself will say what is wrong
                 break
         return act_on(self.store, message)

@@ -9,11 +9,10 @@ from collections import deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-import structlog
-
 from callboard.core.errors import UsageError
 from callboard.core.events import level_of
 from callboard.core.options import did_you_mean
+from callboard.core.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
@@ -117,12 +116,14 @@ def _writer(style: str, stream: TextIO) -> Callable[[dict[str, Any]], None]:
         raise UsageError(f"no log style is named {style!r}; use auto, json, text or off")
     if style == "off":
         return lambda _line: None
+    import structlog  # noqa: PLC0415 - commands that only read events need none of it
+
     terminal = stream.isatty()
     if style == "json" or (style == "auto" and not terminal):
-        renderer: Any = structlog.processors.JSONRenderer(default=str, ensure_ascii=False)
+        steps: list[Any] = [structlog.processors.JSONRenderer(default=str, ensure_ascii=False)]
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=terminal, timestamp_key="time", pad_event_to=28)
-    logger = structlog.wrap_logger(structlog.PrintLogger(stream), processors=[_event_third, renderer])
+        steps = [_tame, structlog.dev.ConsoleRenderer(colors=terminal, timestamp_key="time", pad_event_to=28)]
+    logger = structlog.wrap_logger(structlog.PrintLogger(stream), processors=[_event_third, *steps])
 
     lock = threading.Lock()
 
@@ -133,6 +134,11 @@ def _writer(style: str, stream: TextIO) -> Callable[[dict[str, Any]], None]:
             logger.info(event, **fields)
 
     return write
+
+
+def _tame(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> dict[str, Any]:
+    """What jobs print and errors say must not steer a terminal."""
+    return {name: printable(value) if isinstance(value, str) else value for name, value in fields.items()}
 
 
 def _event_third(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from callboard.cli.options import EXIT_CODES, json_option, setting_options, store_options
-from callboard.cli.output import coloured, printable, say, say_json
+from callboard.cli.output import coloured, say, say_json
 from callboard.config import Config
+from callboard.core.printable import printable
 
 if TYPE_CHECKING:
     from callboard.checks import Check

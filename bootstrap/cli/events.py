@@ -7,8 +7,10 @@ from typing import Any
 import click
 
 from callboard.cli.options import EXIT_CODES, client_of, json_option, store_options
-from callboard.cli.output import coloured, printable, say
+from callboard.cli.output import coloured, say
 from callboard.config import SETTINGS, Config
+from callboard.core.printable import printable
+from callboard.logs import to_json
 
 _MAIN = ("time", "level", "event", "actor", "node")
 
@@ -43,16 +45,10 @@ def events(*, follow: bool, actor: str, job: str, event: str, level: str, last: 
     stream = client.events(follow=follow, actor=actor, job=job, event=event, level=level, last=last)
     try:
         for line in stream:
-            say(_json(line) if as_json else _text(line))
+            say(to_json(line) if as_json else _text(line))
     except KeyboardInterrupt:
         if not follow:
             raise
-
-
-def _json(line: dict[str, Any]) -> str:
-    from callboard.logs import to_json  # noqa: PLC0415 - loads structlog
-
-    return to_json(line)
 
 
 def _text(line: dict[str, Any]) -> str:

@@ -9,9 +9,10 @@ import click
 
 from callboard.cli.main import SubGroup
 from callboard.cli.options import EXIT_CODES, client_of, json_option, store_options
-from callboard.cli.output import count, hint, instant, lines, printable, say, say_json, table
+from callboard.cli.output import count, hint, instant, lines, say, say_json, table
 from callboard.config import Config
 from callboard.core.errors import CodecError, NotFound
+from callboard.core.printable import printable
 
 if TYPE_CHECKING:
     from callboard.core.ports import JobStore

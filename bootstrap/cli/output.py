@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from callboard.core.printable import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -18,14 +20,6 @@ _COLOURS: Final = {
     "healthy": "green", "warning": "yellow", "critical": "red", "error": "red", "ok": "green", "note": "cyan",
     "failed": "red", "paused": "yellow", "draining": "yellow", "debug": "bright_black",
 }
-
-
-def printable(text: object) -> str:
-    """Text from elsewhere without what could steer a terminal: control characters are shown escaped."""
-    value = str(text)
-    if value.isprintable():
-        return value
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in value)
 
 
 def lines(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Settings: flags over variables over files over defaults; wrong ones are named; secrets only where nobody else reads."""
+"""Settings: flags over variables over files over defaults; wrong ones are named; secrets where nobody else looks."""
 
 from __future__ import annotations
 
