@@ -1,5 +1,9 @@
 """For the fault tests: a fleet of nodes that ends with its test, and keeps the history of one that failed."""
 
+import shutil
+import tempfile
+from pathlib import Path
+
 import faultkit
 import pytest
 from faulthistory import Violation
@@ -25,12 +29,13 @@ def pytest_terminal_summary(terminalreporter):
 
 
 @pytest.fixture
-def fleet(request, tmp_path):
+def fleet(request):
     """Make a fleet: `fleet(*plants, slots=2, ...)`, see faultkit.Fleet."""
     made = []
+    home = Path(tempfile.mkdtemp(prefix="callboard-faults-"))
 
     def make(*plants, **settings):
-        folder = tmp_path / f"fleet-{len(made)}"
+        folder = home / f"fleet-{len(made)}"
         folder.mkdir()
         made.append(faultkit.Fleet(folder, *plants, **settings))
         return made[-1]
@@ -40,7 +45,9 @@ def fleet(request, tmp_path):
     for one in made:
         one.close()
     if request.node.stash.get(_failed, True):
-        print(f"the history is kept in {tmp_path}")  # noqa: T201 - shown with the failure
+        print(f"the history is kept in {home}")  # noqa: T201 - shown with the failure
+    else:
+        shutil.rmtree(home)
 
 
 @pytest.fixture

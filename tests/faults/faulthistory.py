@@ -1,5 +1,6 @@
 """What a fault test judges by: the jobs' own evidence, the store's rows read without callboard, and the nodes' logs."""
 
+import contextlib
 import sqlite3
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -65,6 +66,7 @@ class StoreFile:
     """The SQLite file, read by plain SQL."""
 
     def __init__(self, path) -> None:
+        self._path = path
         self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=10)
 
     def rows(self):
@@ -114,8 +116,18 @@ class StoreFile:
         sql = "SELECT state, id, epoch, seq FROM callboard_jobs WHERE session = ? AND state IN (2, 3)"
         held = self._db.execute(sql, (session,)).fetchall()
         self._db.execute("COMMIT")
-        by_state = {state: {row[1]: (row[2], row[3]) for row in held if row[0] == state} for state in (RUNNING, ASSIGNED)}
-        return Death(process.label, session, by_state[RUNNING], by_state[ASSIGNED])
+        running, assigned = ({row[1]: row[2:] for row in held if row[0] == state} for state in (RUNNING, ASSIGNED))
+        return Death(process.label, session, running, assigned)
+
+    def free(self, wait_s):
+        """Whether a write transaction can begin within that time: nobody stands still inside of one."""
+        with contextlib.closing(sqlite3.connect(self._path, isolation_level=None, timeout=wait_s)) as db:
+            try:
+                db.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return False
+            db.execute("ROLLBACK")
+            return True
 
     def close(self):
         """Close the connection."""

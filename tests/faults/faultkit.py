@@ -197,12 +197,15 @@ class Fleet:
 
     def close(self):
         """End every process."""
+        children = []
         for process in self.processes:
             process.resume()
             if process.alive:
+                children += descendants(process.pid)
                 process.kill()
             if not process.popen.stdin.closed:
                 process.popen.stdin.close()
+        eventually(lambda: all(state_of(pid) in ("", "Z") for pid in children), END_S, "the children have ended")
         self.queue.close()
         self.file.close()
 

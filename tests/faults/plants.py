@@ -4,17 +4,20 @@ A mutant is a bug that its promise's test must catch; a fault is bad luck under 
 """
 
 import functools
+import os
 import random
 import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from callboard.actors import dispatcher, worker
 from callboard.backends import clock
 from callboard.backends.executors import host, pool
 from callboard.backends.store.sql import assign, changes, leader, node, producer, schedules, sweep, tx
+from callboard.core.errors import QueueError
 from callboard.core.lifecycle import Charge
 from callboard.core.records import Held, Outcome, OutcomeKind, PushReceipt, Token
 from callboard.core.runs import EndKind, RunEnd
@@ -186,6 +189,19 @@ def late_copies():
     node.NodePart.take = twice(node.NodePart.take)
 
 
+def held_finishes():
+    """A finish is on its way to the store for as long as there is a file hold-NODE."""
+    finish = node.NodePart.finish
+    path = Path(os.environ["FAULT_FOLDER"]) / f"hold-{os.environ['FAULT_NODE']}"
+
+    def call(self, *args):
+        while path.exists():
+            time.sleep(0.002)
+        return finish(self, *args)
+
+    node.NodePart.finish = functools.wraps(finish)(call)
+
+
 def late_ticks():
     """Every tick reaches the store a second time; the copy's answer is lost."""
     fire = schedules.SchedulePart.fire_tick
@@ -208,16 +224,20 @@ def minute_a_second():
 
 def _again(method, store, args, delay_s):
     time.sleep(delay_s)
+    outcome = "answered"
     try:
         method(store, *args)
-    except Exception as error:  # noqa: BLE001 - what a late copy meets is what the test is about: it is told
-        sys.stderr.write(f'{{"late_copy": "{type(error).__name__}"}}\n')
+    except QueueError as error:
+        outcome = type(error).__name__
+    path = Path(os.environ["FAULT_FOLDER"]) / f"late-{os.environ['FAULT_NODE']}.txt"
+    with path.open("a") as file:
+        file.write(f"{method.__name__} {outcome}\n")
 
 
 PLANTS: dict[str, Callable[[], None]] = {
     function.__name__: function
     for function in (released_before_the_child_is_dead, last_tick_not_compared, leases_by_wall_clock, wall_jumps,
                      push_acknowledged_before_commit, no_rescue, acknowledged_before_run, charged_at_assign,
-                     matched_by_id, token_reused, losses_not_counted, no_isolation, late_copies, late_ticks,
-                     minute_a_second)
+                     matched_by_id, token_reused, losses_not_counted, no_isolation, late_copies, held_finishes,
+                     late_ticks, minute_a_second)
 }

@@ -101,9 +101,9 @@ def tell_of(load, killer, history):
     again = sum(len(runs) > 1 for runs in history.by_job.values())
     uncharged = sum(len(death.assigned) for death in history.deaths)
     unstarted = len(history.lost - {run.token for run in history.runs})
-    tell(f"{load.jobs} jobs of {load.seconds * 1000:g} ms, {load.kills} nodes and {len(killer.children)} children killed: "
-         f"{len(history.runs)} starts, {again} jobs ran again; {len(history.lost)} losses charged, {unstarted} of them "
-         f"taken but not started; {uncharged} assigned ones went back uncharged")
+    tell(f"{load.jobs} jobs of {load.seconds * 1000:g} ms, {load.kills} nodes and {len(killer.children)} children "
+         f"killed: {len(history.runs)} starts, {again} jobs ran again; {len(history.lost)} losses charged, "
+         f"{unstarted} of them taken but not started; {uncharged} assigned ones went back uncharged")
 
 
 @pytest.mark.parametrize("mutant", ["", "no_rescue", "acknowledged_before_run", "charged_at_assign"])
