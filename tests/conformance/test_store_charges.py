@@ -7,11 +7,7 @@ from collections.abc import Callable
 import pytest
 from storekit import BOOM, Rig
 
-from callboard.core.records import CancelResult, JobState, OutcomeKind, Step
-
-if TYPE_CHECKING:
-
-    from callboard.core.records import SessionId
+from callboard.core.records import CancelResult, JobState, OutcomeKind, SessionId, Step
 
 
 def worn(rig: Rig, *, hook: bool = False) -> SessionId:
