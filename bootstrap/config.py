@@ -57,7 +57,7 @@ SETTINGS: Final = {setting.name: setting for setting in (
                                   "process with all slots)", "process", "--executor", ("process", "thread", "asyncio")),
     Setting("log_level", "choice", "events of this level and above are written", "info", "--log-level",
             ("debug", "info", "warning", "error", "critical")),
-    Setting("log_format", "choice", "auto (text on a terminal, else JSON lines), json, text or off", "auto",
+    Setting("log_format", "choice", "how events are written: auto is text on a terminal, else JSON lines", "auto",
             "--log-format", ("auto", "json", "text", "off")),
     Setting("log_file", "path", "file that events are appended to", "standard error", "--log-file"),
     Setting("lease_ttl", "seconds", "how long a leader is trusted without a renewal; what a killed leader costs",

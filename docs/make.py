@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from callboard.cli.reference import cli_page, settings_page
 from callboard.core.events import catalogue_page
 from callboard.core.lifecyclepage import document
 
 HERE = Path(__file__).parent
-PAGES = {"events.md": catalogue_page, "lifecycle.md": document}
+PAGES = {"cli.md": cli_page, "events.md": catalogue_page, "lifecycle.md": document, "settings.md": settings_page}
 
 
 def main() -> None:

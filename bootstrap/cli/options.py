@@ -87,6 +87,8 @@ def where(config: Config) -> str:
 
 def _metavar(name: str) -> str:
     setting = SETTINGS[name]
+    if name == "queues":
+        return "NAME:SLOTS"
     if setting.choices:
         return "|".join(setting.choices)
     return {"url": "URL", "seconds": "SECONDS", "whole": "N", "path": "FILE", "list": "NAME"}.get(setting.kind, "TEXT")
