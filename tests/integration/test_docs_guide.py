@@ -125,11 +125,11 @@ def test_the_first_steps_lead_somewhere(folder: Path, background: list[subproces
     eventually(lambda: node_leads(folder), 30, "the node works")
     assert "hello, Edsger" in run(folder, sys.executable, "page.py")
     run(folder, *words("callboard push greet --arg name=Barbara"))
-    for who in ("Ada", "Barbara", "Alan"):
-        eventually(lambda who=who: f"hello, {who}" in run(folder, *words("callboard events")) or (
-            f"hello, {who}" in (folder / "node.log").read_text()), 30, f"{who} is greeted")
-    stats = callboard.connect(f"sqlite:///{folder}/callboard.db").stats()
-    assert (stats.completed_jobs, stats.pending_jobs, stats.failed_jobs) == (3, 1, 0)
+    eventually(lambda: "hello, Barbara" in run(folder, *words("callboard events")), 30, "Barbara is greeted")
+    queue = callboard.connect(f"sqlite:///{folder}/callboard.db")
+    # Ada and Alan were greeted by this node or by the program's own, whose events went with it.
+    eventually(lambda: queue.stats().completed_jobs == 3, 30, "three are greeted")
+    assert (queue.stats().pending_jobs, queue.stats().failed_jobs) == (1, 0)
 
 
 def test_every_page_is_linked_and_every_link_leads_somewhere():

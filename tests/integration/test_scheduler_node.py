@@ -39,7 +39,8 @@ def test_the_leader_fires_what_a_program_wrote(tmp_path: Path):
     expected = {tick_job_id("minutely", now_ms - now_ms % MINUTE_MS - back * MINUTE_MS) for back in (0, 1, 2)}
 
     done: queues.Queue[str] = queues.Queue()
-    worker = callboard.Worker(queue, callboard.WorkerConfig(concurrency=1, lease_ttl=1))
+    config = callboard.WorkerConfig(concurrency=1, lease_ttl=1, app=(__name__,))  # not every other test's jobs
+    worker = callboard.Worker(queue, config)
     worker.pool.set_on_completed(lambda job: done.put(job.id))
     with worker:
         ids = {done.get(timeout=WAIT_S) for _ in range(3)}

@@ -163,7 +163,7 @@ def test_ticks_go_to_the_job_s_queue_with_its_policy(queue: callboard.Queue, clo
     ({"priorty": 3}, UnknownOption, "did you mean 'priority'"),
     ({"id": "x"}, UnknownOption, "each tick's job gets its own"),
     ({"priority": 1_000}, InvalidArgument, "priority"),
-], ids=str)
+], ids=lambda value: next(iter(value)) if isinstance(value, dict) else None)
 def test_what_can_t_be_is_refused_at_add(queue: callboard.Queue, given: dict[str, Any], error: type, says: str):
     scheduler = Scheduler(queue)
     with pytest.raises(error, match=says):
@@ -172,7 +172,8 @@ def test_what_can_t_be_is_refused_at_add(queue: callboard.Queue, given: dict[str
     assert scheduler.list() == ()
 
 
-@pytest.mark.parametrize("job", [SchedProcess(1, extra=object()), SchedProcess, sched_report, "sched_report"], ids=repr)
+@pytest.mark.parametrize("job", [SchedProcess(1, extra=object()), SchedProcess, sched_report, "sched_report"],
+                         ids=["unserialisable", "class", "function", "name"])
 def test_a_job_that_can_t_be_pushed_is_refused_at_add(queue: callboard.Queue, job: Any):
     with pytest.raises(UsageError):
         Scheduler(queue).add(job, "0 9 * * *")
