@@ -56,6 +56,7 @@ class Checks:
         self.starts: dict[Token, str] = {}
         self.runs: Counter[str] = Counter()
         self.beats: dict[SessionId, float] = {}
+        self.over: set[SessionId] = set()
         self.completed: set[Token] = set()
         self.acknowledged: set[str] = set()
 
@@ -124,6 +125,10 @@ class Checks:
             about = about[1]
         if name in {"beat", "open_session"}:
             self.beats[about or result] = self.world.now
+        if name == "end_session":
+            self._ended(about[1])
+        elif name == "close_session":
+            self.over.add(about)
         changed = self._compare(name, about)
         if changed or name in {"begin_term", "end_session", "open_session", "close_session"}:
             self.world.tell(caller, name, "; ".join(changed) or result)
@@ -140,6 +145,14 @@ class Checks:
         self.need(epoch.owner == boot_id, f"{caller} acts at {epoch}, which is another's")
         self.need(self.owners.setdefault(epoch.number, boot_id) == boot_id, f"two owners of epoch {epoch.number}")
         self.need(epoch.number == max(self.owners), f"epoch {epoch.number} accepted after {max(self.owners)}")
+
+    def _ended(self, session: SessionId) -> None:
+        """The leader asked for a session's end; where it has ended, its children may have started nothing any more."""
+        if session in self.store._table.sessions or session in self.over:
+            return
+        self.over.add(session)
+        until_s = self.beats[session] + SESSION_TTL_S - margin_s(SESSION_TTL_S)
+        self.need(self.world.now >= until_s, f"session {session} is ended, but may start jobs until {until_s:.3f}")
 
     def _compare(self, name: str, about: Any) -> list[str]:
         changed: list[str] = []

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sim_lease import Lease
+    from sim_store import SimulatedStore
     from sim_world import Activity, Server, World
 
-    from callboard.core.ports import JobStore
 
 SWEEP_S = SESSION_TTL_S / 8
 POLL_S = LEASE_TTL_S / 6
@@ -33,7 +33,7 @@ class Node:
     """A name; each start gives it a new boot id and forgets everything."""
 
     def __init__(
-        self, world: World, name: str, store: JobStore, store_server: Server, lease: Lease, checks: Checks
+        self, world: World, name: str, store: SimulatedStore, store_server: Server, lease: Lease, checks: Checks
     ) -> None:
         self.world, self.name, self.store, self.store_server = world, name, store, store_server
         self.lease, self.checks = lease, checks
@@ -220,8 +220,10 @@ class Node:
         self.watch, over = observe(self.watch, readings, started_s, ok=True, took_s=self.boot_s() - started_s)
         for session in over:
             if self.boot_s() < until_s:
+                counter = readings[session].counter
                 yield self.act(
-                    term, "end_session", lambda session=session: self.store.end_session(epoch, session, "stood still"),
+                    term, "end_session",
+                    lambda session=session, counter=counter: self.store.end_still_session(epoch, session, counter),
                     (epoch, session),
                 )
 

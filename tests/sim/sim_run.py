@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from sim_checks import LEASE_TTL_S, Checks, Violation
 from sim_lease import Lease
 from sim_node import Node
+from sim_store import SimulatedStore
 from sim_world import CALM, WALL_AT_START_S, Call, Network, Process, Server, Sleep, World, readable
 
-from callboard.backends.store.memory import MemoryStore
 from callboard.core.cron import parse, ticks_between
 from callboard.core.errors import QueueError
 from callboard.core.records import JobState, NewJob, ScheduleRow
@@ -82,7 +82,7 @@ class Simulation:
             )
         self.steps = steps
         self.bells = SimulatedBells(self.world)
-        self.store = MemoryStore(max_jobs=10_000, clock=self.world)
+        self.store = SimulatedStore(max_jobs=10_000, clock=self.world)
         self.store._bells = self.bells
         self.checks = Checks(self.world, self.store)
         self.world.execute = self.checks.execute
@@ -224,7 +224,8 @@ class Simulation:
     def ambush(self, node: Node, seconds: float) -> None:
         """SIGSTOP or a frozen machine at the worst moment: a request has just gone out; and then the line goes, too."""
         rng = self.world.random
-        name = rng.choice(("campaign", "renew", "renew", "beat", "beat", "open_session", "take", "assign", "finish"))
+        name = rng.choice(("campaign", "renew", "renew", "beat", "beat", "open_session", "take", "assign", "survey",
+                           "finish"))
         how, cut = rng.choice((self.pause, self.freeze)), rng.random() < 0.5
         seconds *= rng.choice((0.3, 1.0))
 
@@ -259,10 +260,14 @@ class Simulation:
         self.world.after(seconds, back)
 
     def cut(self, node: Node, seconds: float) -> None:
-        server = self.world.random.choice((self.server, self.lease))
-        self.world.tell(node.name, f"is cut off from {server.name}", f"for {seconds:.2f} s")
-        server.cut.add(node.name)
-        self.world.after(seconds, lambda: server.cut.discard(node.name))
+        rng = self.world.random
+        server = rng.choice((self.server, self.lease))
+        ways = rng.choice(((server.cut,), (server.deaf,), (server.deaf,), (server.cut, server.deaf)))
+        how = "hears nothing of" if ways == (server.deaf,) else "is cut off from"
+        self.world.tell(node.name, f"{how} {server.name}", f"for {seconds:.2f} s")
+        for way in ways:
+            way.add(node.name)
+            self.world.after(seconds, lambda way=way: way.discard(node.name))
 
     def forget(self, _node: Node, _seconds: float) -> None:
         self.world.tell("lease", "is forgotten")
@@ -275,6 +280,7 @@ class Simulation:
         for server in (self.server, self.lease):
             server.down = False
             server.cut.clear()
+            server.deaf.clear()
         for node in self.nodes:
             node.main.resume()
             node.children.resume()

@@ -102,7 +102,8 @@ class Server:
 
     name: str
     down: bool = False
-    cut: set[str] = field(default_factory=set)  # nodes that can't reach it
+    cut: set[str] = field(default_factory=set)  # nodes whose requests don't reach it
+    deaf: set[str] = field(default_factory=set)  # nodes that its replies don't reach
 
 
 class Network(NamedTuple):
@@ -253,7 +254,7 @@ class World:
         except QueueError as error:
             result = error
             self.tell(caller, f"{call.name}: {type(error).__name__}", error)
-        if not self.chance(self.network.lost) and caller not in server.cut:
+        if not self.chance(self.network.lost) and caller not in server.deaf:
             self.after(self._latency(), lambda: answer(result))
 
 
