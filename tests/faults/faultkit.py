@@ -42,11 +42,15 @@ def boot_s():
 
 
 def within(predicate, deadline_s):
-    """As `eventually`, but says False where a promise, not the test, is to be judged."""
-    try:
-        return bool(eventually(predicate, deadline_s, ""))
-    except AssertionError:
-        return False
+    """As `eventually`, but False at the deadline, where a promise and not the test is to be judged."""
+    end_s = time.monotonic() + deadline_s
+
+    def verdict():
+        if predicate():
+            return "held"
+        return "broken" if time.monotonic() >= end_s else ""
+
+    return eventually(verdict, deadline_s + READY_S, "a verdict") == "held"
 
 
 class Process:
