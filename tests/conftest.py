@@ -25,6 +25,12 @@ hypothesis.settings.register_profile("callboard", deadline=None, print_blob=True
 hypothesis.settings.load_profile("callboard")
 
 
+# A shell that starts a run in the background has it ignore SIGINT, and so would all that the tests start: those that
+# press Ctrl-C need it as a person has it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(scope="session")
 def ci() -> bool:
     """Whether this is CI."""

@@ -21,12 +21,13 @@ from callboard.settings import NodeSettings
 class FakeNode(Node):
     """A node whose jobs run on threads."""
 
-    def __init__(self, settings, handler, **kwargs):
+    def __init__(self, settings, handler, per_slot, **kwargs):
         super().__init__(settings, **kwargs)
+        self._per_slot = per_slot
         self._handler = handler
 
     def _make_host(self):
-        return FakeHost(self.clock, self._handler)
+        return FakeHost(self.clock, self._handler, self._per_slot)
 
 
 class Events:
@@ -65,10 +66,11 @@ class Bench:
         self.ran = threading.Condition()
         self.handler = lambda _job: None
 
-    def node(self, name="n1", slots=4, queue="default", restart_max=5, restart_within_s=10.0, **settings):
+    def node(self, name="n1", slots=4, queue="default", *, per_slot=2, restart_max=5, restart_within_s=10.0,
+             **settings):
         pools = (PoolConfig((QueueShare(queue),), slots),)
         options = {"lease_ttl_s": 1.0, "session_ttl_s": 1.0, "log_style": "off", "node": name, **settings}
-        node = FakeNode(NodeSettings(app=("none",), store="memory://", pools=pools, **options), self.run,
+        node = FakeNode(NodeSettings(app=("none",), store="memory://", pools=pools, **options), self.run, per_slot,
                         store=self.store, cluster=self.cluster, clock=self.clock, roundtrip_messages=True)
         node.config = replace(node.config, restart_max=restart_max, restart_within_s=restart_within_s)
         node.events = Events()

@@ -65,7 +65,7 @@ class FakeExecutor:
         self._pump()
 
     def capacity(self):
-        return self.slots * 2
+        return self.slots * self.host.per_slot
 
     def resize(self, slots):
         self.slots = slots
@@ -116,8 +116,8 @@ class FakeExecutor:
 class FakeHost:
     """Makes FakeExecutors; `handler` is what a job does."""
 
-    def __init__(self, clock, handler):
-        self.clock, self.handler = clock, handler
+    def __init__(self, clock, handler, per_slot=2):
+        self.clock, self.handler, self.per_slot = clock, handler, per_slot
         self.executors = {}
 
     def start(self):

@@ -20,7 +20,7 @@ def test_jobs_run_once_each_and_are_completed(bench):
 
 def test_two_nodes_share_the_work_and_one_leads(bench):
     gate = threading.Barrier(2)
-    nodes = [bench.node("n1", slots=1), bench.node("n2", slots=1)]
+    nodes = [bench.node(name, slots=1, per_slot=1) for name in ("n1", "n2")]
     nodes[1].events.wait("heartbeat.session_opened")
     bench.handler = lambda _job: gate.wait(10)  # passes only when two jobs run at once
     bench.push(10)
