@@ -160,9 +160,10 @@ def test_a_job_that_has_failed_is_failed_when_its_failed_is_cancelled(rig: Rig, 
     assert (rig.counts().failed, rig.counts().cancelled) == (1, 0)
 
 
-@pytest.mark.parametrize("how", ["pause", "end", "hand back", "snooze"])
+@pytest.mark.parametrize("how", ["pause", "end", "hand back", "snooze", "snooze for long"])
 def test_failed_that_comes_back_is_still_due_and_costs_nothing(rig: Rig, how: str):
     session = worn(rig, hook=True)
+    due_ms = rig.record("a").due_ms
     rig.assign(session)
     if how == "pause":
         rig.store.set_paused("q", paused=True)
@@ -172,8 +173,13 @@ def test_failed_that_comes_back_is_still_due_and_costs_nothing(rig: Rig, how: st
         session = rig.node("n2")
     else:
         kind = OutcomeKind.HANDED_BACK if how == "hand back" else OutcomeKind.SNOOZED
-        rig.succeed(session, rig.take(session)[0], kind, delay_s=0.0, error=b"not this")
+        delay_s = 9.0 if how == "snooze for long" else 0.0
+        rig.succeed(session, rig.take(session)[0], kind, delay_s=delay_s, error=b"not this")
+        due_ms = due_ms if how == "hand back" else rig.store.store_now_ms() + round(delay_s * 1000)
+    if how == "snooze for long":
+        due(rig)
     taken = rig.run_one(session)
+    assert rig.record("a").due_ms == due_ms
     assert (taken.step, taken.attempt, taken.losses, taken.error) == (Step.FAILED_HOOK, 1, 1, BOOM)
 
 
