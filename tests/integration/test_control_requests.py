@@ -11,8 +11,9 @@ from controlkit import SPECS, receive, serving, short_runtime_dir
 from kit import eventually
 
 from callboard import control_connection
+from callboard.backends.clock import SystemClock
 from callboard.core.errors import NotFound, PayloadTooLarge, QueueFull, Unavailable
-from callboard.core.frames import frame
+from callboard.core.frames import FrameBuffer, frame
 from callboard.core.messages import (
     Begin,
     CancelJob,
@@ -24,9 +25,11 @@ from callboard.core.messages import (
     PurgeQueue,
     Refused,
     Scale,
+    decode_message,
 )
 from callboard.core.socketmessages import AskJobs, KnownJobs
 from callboard.link import Link
+from callboard.logs import EventLog
 
 
 @pytest.fixture(autouse=True)
@@ -142,6 +145,32 @@ def test_a_follower_gets_each_event_once_and_the_last_ones_before_the_end():
             served.server.close()
             got += [json.loads(came.line)["job"] for came in stream]
     assert got == ["before", *map(str, range(300))]
+
+
+class Racing:
+    """A log in which an event comes between the beginning of following and the look at what was kept."""
+
+    def __init__(self, log):
+        self._log = log
+        self.follow = log.follow
+
+    def kept(self, wanted):
+        self._log.emit("worker:a", "job.failed", job="between")
+        return self._log.kept(wanted)
+
+
+def test_an_event_that_is_both_kept_and_followed_is_sent_once():
+    log = EventLog("n1", SystemClock(), style="off")
+    log.emit("worker:a", "job.failed", job="before")
+    stream = control_connection.Stream(Racing(log), FollowEvents(follow=True), lambda: None)
+    log.emit("worker:a", "job.failed", job="after")
+    stream.end()
+    buffer, got = FrameBuffer(), []
+    buffer.add(stream.frames(1 << 20))
+    while (body := buffer.take()) is not None:
+        got.append(decode_message(body))
+    assert [json.loads(came.line)["job"] for came in got[:-1]] == ["before", "between", "after"]
+    assert got[-1] == EventsEnd()
 
 
 def test_a_slow_follower_loses_lines_with_a_count_and_blocks_nobody(monkeypatch):

@@ -176,6 +176,28 @@ def test_when_all_places_wait_for_answers_the_next_one_is_refused():
         assert [receive(client) for client in clients] == [Done()] * CONNECTIONS_MAX
 
 
+def test_a_request_that_has_come_saves_its_connection_from_making_room(monkeypatch):
+    monkeypatch.setattr("callboard.control.CONNECTIONS_MAX", 2)
+    held, go = threading.Event(), threading.Event()
+
+    def hold_up(line):
+        """Hold the control thread, so that what comes meanwhile is all there at its next look."""
+        if line["event"] == "control.command" and line["command"] == "PurgeQueue":
+            held.set()
+            go.wait(20)
+
+    with serving() as served, served.connect() as early, served.connect() as busy:
+        served.log.follow(hold_up)
+        busy.sendall(frame(PurgeQueue("q")))
+        assert held.wait(10)
+        with served.connect() as late:
+            early.sendall(frame(Scale("q", 1)))
+            go.set()
+            assert receive(early) == Done()
+            assert receive(busy) == Done()
+            assert exactly(late, 1) is None
+
+
 def test_when_no_descriptor_is_left_the_node_goes_on_and_takes_clients_again_later(monkeypatch):
     monkeypatch.setattr("callboard.control.PAUSE_S", 0.2)
     with serving() as served:
