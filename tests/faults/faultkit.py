@@ -61,7 +61,8 @@ class Process:
         self.label = label
         self.log = fleet.folder / f"log-{label}.jsonl"
         self.out = fleet.folder / f"out-{label}.jsonl"
-        environment = {**os.environ, "FAULT_FOLDER": str(fleet.folder), "FAULT_NODE": label, "PYTHONPATH": str(HERE)}
+        path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
+        environment = {**os.environ, "FAULT_FOLDER": str(fleet.folder), "FAULT_NODE": label, "PYTHONPATH": path}
         with self.log.open("w") as log, self.out.open("w") as out:
             self.popen = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=log, env=environment,
                                           start_new_session=True, text=True)

@@ -1,0 +1,63 @@
+"""A program that pushes, killed by its test at any moment and started again.
+
+Usage: fault_pusher.py URL FOLDER JOBS SELF_KILLS [PLANT ...]. Each id whose push has returned becomes a line of
+FOLDER/acknowledged.txt; what is not there is pushed (again) under the same id, singly and in batches by turns.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import faultjobs
+
+import callboard
+
+BATCH = 20
+
+
+class Pusher:
+    """Pushes everything that was not acknowledged yet."""
+
+    def __init__(self, url, folder, jobs, self_kills) -> None:
+        self.queue = callboard.connect(url)
+        self.folder = folder
+        self.jobs = jobs
+        self.kill_at = {jobs * (number + 1) // (self_kills + 1) // BATCH * BATCH for number in range(self_kills)}
+        self.acknowledged = set(self.lines("acknowledged.txt"))
+
+    def lines(self, name):
+        path = self.folder / name
+        return path.read_text().split() if path.exists() else []
+
+    def note(self, name, ids):
+        """One write with O_APPEND: whole lines, or none."""
+        file = os.open(self.folder / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        os.write(file, "".join(f"{one}\n" for one in ids).encode())
+        os.close(file)
+
+    def run(self):
+        for start in range(0, self.jobs, BATCH):
+            ids = [f"job-{number:06}" for number in range(start, min(start + BATCH, self.jobs))]
+            ids = [one for one in ids if one not in self.acknowledged]
+            for group in [ids] if start // BATCH % 2 else [[one] for one in ids]:
+                if group:
+                    self.push(group, lose_answer=start in self.kill_at)
+
+    def push(self, ids, *, lose_answer):
+        """One push; now and then this process dies before it can note the answer: an unknown outcome."""
+        receipt = self.queue.store.push([self.queue.prepare(faultjobs.noop.bind(), {"id": one}) for one in ids])
+        if lose_answer and ids[0] not in self.lines("lost.txt"):
+            self.note("lost.txt", ids[:1])
+            os.kill(os.getpid(), signal.SIGKILL)
+        if receipt.new < len(ids):
+            self.note("repeated.txt", ids)
+        self.note("acknowledged.txt", ids)
+
+
+if __name__ == "__main__":
+    for name in sys.argv[5:]:
+        import plants
+
+        plants.plant(name)
+    Pusher(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])).run()
