@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from callboard.actors.base import DISPATCHER, HEARTBEAT, SUPERVISOR, Actor, Parts, handles
 from callboard.actors.ends import EndsBuffer, JobEnd, PoolState, Tally, error_fields, job_end
 from callboard.actors.outbox import Outbox
+from callboard.core.commandcheck import SLOTS_MAX
 from callboard.core.errors import QueueError
 from callboard.core.messages import (
     Abandoned,
@@ -65,6 +66,7 @@ class Worker(Actor):
         self._healed: set[Token] = set()
         self._outbox = Outbox(parts.store, self.tell_self)
         self._unsettled = False
+        self._take_error = ""
         self._stopping = False
         self._stopped = False
         self._tally = Tally()
@@ -161,8 +163,11 @@ class Worker(Actor):
     def take_answered(self, message: TakeAnswered) -> None:
         """Rows to run; after a restart of this actor, running rows whose children died with it."""
         if message.error:
-            self.emit("worker.take_failed", error=message.error)
+            if message.error != self._take_error:  # one event for an outage, however often it is tried
+                self._take_error = message.error
+                self.emit("worker.take_failed", error=message.error)
             return
+        self._take_error = ""
         if not message.healing:
             self._run_jobs(message.session, message.jobs)
             return
@@ -268,7 +273,8 @@ class Worker(Actor):
     def desired_changed(self, message: DesiredChanged) -> None:
         """An operator's order for this pool: for this node first, then for all."""
         wanted = {row.node: row.slots for row in message.desired if row.queue in self._queues}
-        slots = wanted.get(self.parts.info.node, wanted.get("*", self._pool.slots))
+        ordered = wanted.get(self.parts.info.node, wanted.get("*", self._pool.slots))
+        slots = min(max(ordered, 0), SLOTS_MAX)  # what stands in the store is not trusted to be in bounds
         if slots != self._slots and not self._stopping:
             self._resize(slots)
 
