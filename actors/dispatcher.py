@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from callboard.actors.base import DISPATCHER, ELECTOR, HEARTBEAT, WORKER, Actor, Parts, handles
 from callboard.actors.commands import Commands
 from callboard.core import assignment
-from callboard.core.errors import QueueFull, StaleEpoch, StoreReset, TermRefused, Unavailable
+from callboard.core.errors import QueueFull, StaleEpoch, StoreError, TermRefused, Unavailable
 from callboard.core.messages import (
     CLIENT_MESSAGES,
     Begin,
@@ -82,7 +82,7 @@ class Dispatcher(Actor):
         claim = TermClaim(cluster.cluster_id, cluster.characteristics.name, term.number, term.owner)
         try:
             epoch = self.parts.store.begin_term(claim)
-        except TermRefused as error:
+        except (TermRefused, StoreError) as error:
             self._lost(str(error))
         except Unavailable as error:  # the next poll tries again, for as long as the term is trusted
             self._away(error)
@@ -162,7 +162,7 @@ class Dispatcher(Actor):
             if self._trusted():
                 self._assign(epoch, survey)
             self._back()
-        except (StaleEpoch, StoreReset) as error:
+        except (StaleEpoch, StoreError) as error:
             self._lost(str(error))
         except Unavailable as error:
             self._away(error)
@@ -240,23 +240,25 @@ class Dispatcher(Actor):
             readings = {view.session: Reading(view.counter, view.ttl_s) for view in survey.sessions}
             self._watch, over = observe(self._watch, readings, started_s, ok=True, took_s=self.now() - started_s)
             for session in over:
-                self._end(epoch, session, survey)
+                self._end(epoch, session, readings[session].counter, survey)
             if started_s >= self._prune_at_s:
                 self._prune_at_s = started_s + self.parts.config.prune_s
                 pruned = self.parts.store.sweep(epoch, self.parts.config.assign_batch_max)
                 if pruned:
                     self.emit("dispatcher.pruned", jobs=pruned)
-        except (StaleEpoch, StoreReset) as error:
+        except (StaleEpoch, StoreError) as error:
             self._lost(str(error))
         except Unavailable as error:
             self._watch, _ = observe(self._watch, {}, self.now(), ok=False)
             self._away(error)
 
-    def _end(self, epoch: Epoch, session: SessionId, survey: Survey) -> None:
+    def _end(self, epoch: Epoch, session: SessionId, counter: int, survey: Survey) -> None:
         if not self._trusted():
             return
         node = next((view.info.node for view in survey.sessions if view.session == session), "?")
-        released = self.parts.store.end_session(epoch, session, "its heartbeat stood still")
+        released = self.parts.store.end_session(epoch, session, "its heartbeat stood still", counter)
+        if not released.ended:
+            return  # it beat at the last moment
         self.emit("dispatcher.session_ended", session=session, of_node=node, handed_back=released.handed_back,
                   lost=released.lost, quarantined=list(released.quarantined[:20]))
         self._idle = False

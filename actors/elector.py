@@ -40,6 +40,7 @@ class Elector(Actor):
         super().__init__(name, parts)
         self._state = election.start(parts.info.boot_id, parts.config.lease_ttl_s)
         self._progress = 0
+        self._backend_error = ""
 
     @handles(Begin)
     def begin(self, _message: Begin) -> None:
@@ -66,10 +67,10 @@ class Elector(Actor):
     @handles(CampaignAnswer)
     def campaigned(self, message: CampaignAnswer) -> None:
         """The backend answered a campaign."""
+        self._note(message.error)
         if message.term is not None:
             self._step(election.CampaignWon(message.attempt, message.term))
         elif message.error:
-            self.emit("elector.backend_failed", error=message.error)
             self._step(election.CampaignFailed(message.attempt, message.error))
         else:
             self._step(election.CampaignLost(message.attempt))
@@ -77,13 +78,19 @@ class Elector(Actor):
     @handles(RenewAnswer)
     def renewed(self, message: RenewAnswer) -> None:
         """The backend answered a renewal."""
+        self._note(message.error)
         if message.kept:
             self._step(election.RenewOk(message.attempt))
         elif message.error:
-            self.emit("elector.backend_failed", error=message.error)
             self._step(election.RenewFailed(message.attempt, message.error))
         else:
             self._step(election.RenewRefused(message.attempt))
+
+    def _note(self, error: str) -> None:
+        """One event for an outage, however often it is tried."""
+        if error and error != self._backend_error:
+            self.emit("elector.backend_failed", error=error)
+        self._backend_error = error
 
     @handles(ResignAnswer)
     def resign_ended(self, message: ResignAnswer) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from callboard.actors.base import CLUSTER, DISPATCHER, SUPERVISOR, WORKER, Actor, Parts, handles
 from callboard.core.election import margin_s
-from callboard.core.errors import Conflict, QueueError, SessionEnded
+from callboard.core.errors import Conflict, QueueError, SessionEnded, StoreError
 from callboard.core.messages import (
     Abandoned,
     BeatAnswered,
@@ -47,6 +47,7 @@ class Heartbeat(Actor):
         self._desired: tuple[Desired, ...] = ()
         self._waiting_for: set[str] = set()
         self._name_taken_since_s: float | None = None
+        self._broken_since_s: float | None = None
         self._failing = False
         self._closing = False
 
@@ -69,7 +70,7 @@ class Heartbeat(Actor):
             except Conflict as error:
                 self.tell_self(OpenAnswered(started_s, taken=True, error=str(error)))
             except QueueError as error:
-                self.tell_self(OpenAnswered(started_s, error=str(error)))
+                self.tell_self(OpenAnswered(started_s, error=str(error), broken=isinstance(error, StoreError)))
             else:
                 self.tell_self(OpenAnswered(started_s, session))
 
@@ -92,7 +93,7 @@ class Heartbeat(Actor):
             except SessionEnded:
                 self.tell_self(BeatAnswered(started_s, ended=True))
             except QueueError as error:
-                self.tell_self(BeatAnswered(started_s, error=str(error)))
+                self.tell_self(BeatAnswered(started_s, error=str(error), broken=isinstance(error, StoreError)))
             else:
                 self.tell_self(
                     BeatAnswered(started_s, reply.desired, reply.draining, reply.cancels, reply.waiting))
@@ -108,7 +109,7 @@ class Heartbeat(Actor):
         if message.ended:
             self._over()
         elif message.error:
-            self._failed(message.error)
+            self._failed(message)
         else:
             self._beaten(message)
 
@@ -121,7 +122,7 @@ class Heartbeat(Actor):
         if message.taken:
             self._name_taken(message)
         elif message.session is None:
-            self._failed(message.error)
+            self._failed(message)
         else:
             self._session = message.session
             self._begin_session(message)
@@ -129,7 +130,7 @@ class Heartbeat(Actor):
     def _begin_session(self, message: OpenAnswered) -> None:
         if self._session is None:
             return
-        self._name_taken_since_s = None
+        self._name_taken_since_s = self._broken_since_s = None
         self.emit("heartbeat.session_opened", session=self._session)
         self._extend(message.started_boot_s)
         self.tell(DISPATCHER, SessionOpened(self._session))
@@ -138,6 +139,7 @@ class Heartbeat(Actor):
         self.later(0.0, BeatDue())
 
     def _beaten(self, message: BeatAnswered) -> None:
+        self._broken_since_s = None
         if self._failing:
             self._failing = False
             self.emit("heartbeat.store_back")
@@ -156,10 +158,17 @@ class Heartbeat(Actor):
         self._deadline_s = max(self._deadline_s, started_s + ttl_s - margin_s(ttl_s))
         self.parts.directory.tell_all(WORKER, LeaseExtended(self._deadline_s))
 
-    def _failed(self, error: str) -> None:
+    def _failed(self, message: BeatAnswered | OpenAnswered) -> None:
+        """An outage is waited for. A store that is another, corrupt or too new ends the node, unless it comes back."""
         if not self._failing:
             self._failing = True
-            self.emit("heartbeat.store_away", error=error)
+            self.emit("heartbeat.store_away", error=message.error)
+        if not message.broken:
+            self._broken_since_s = None
+        elif self._broken_since_s is None:
+            self._broken_since_s = message.started_boot_s
+        elif message.started_boot_s - self._broken_since_s > self.parts.config.session_ttl_s:
+            self.parts.exit_node(1, message.error)
 
     def _over(self) -> None:
         """The leader ended this session: nothing of it may go on, then a new one begins."""

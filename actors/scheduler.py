@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 from callboard.actors.base import ELECTOR, Actor, Parts, handles
-from callboard.core.errors import Fenced, InvalidSchedule, StoreReset, TermRefused, Unavailable
+from callboard.core.errors import Fenced, InvalidSchedule, StoreError, TermRefused, Unavailable
 from callboard.core.messages import Begin, Hello, Hold, Lead, PollDue, StepDown, Trust
 from callboard.core.records import Epoch, ScheduleRow, Term, TermClaim
 from callboard.core.schedule import Decision, due, tick_job_id
@@ -62,7 +62,7 @@ class Scheduler(Actor):
         try:
             wait_s = min(wait_s, self._fire_due())
             self._store_away = False
-        except (Fenced, StoreReset):
+        except (Fenced, StoreError):
             self._epoch = None  # the Dispatcher meets the same refusal and reports it; StepDown follows
         except Unavailable as error:
             if not self._store_away:

@@ -130,6 +130,7 @@ class Supervisor(Actor):
             if message.grace_s == 0.0:
                 self.emit("supervisor.stop_hurried")
                 self.parts.directory.tell_all(WORKER, Hold(deadline_s))
+                self.later(STOP_MARGIN_S, StopDue())  # a store that is away holds nobody up who is in a hurry
             return
         self._stopping = True
         self.emit("supervisor.stopping", reason=message.reason, grace_s=message.grace_s)

@@ -111,6 +111,7 @@ class Worker(Actor):
         dropped = self._executor.abandon()
         self._ends.drain()
         self._held.clear()
+        self._healed.clear()
         self._outbox.drop()
         self._session = None
         self.emit("worker.abandoned", session=message.session, jobs=dropped)
@@ -176,7 +177,8 @@ class Worker(Actor):
             self._unsettled = False
             self._give_up(unknown, OutcomeKind.LOST)
             return
-        self._healed = {job.token for job in unknown}
+        # Kept for the session: the Dispatcher's Taken for these may come after the next healing, and these have ended.
+        self._healed |= {job.token for job in unknown}
         self._run_jobs(message.session, unknown, healed=True)
 
     def _run_jobs(self, session: SessionId, jobs: Iterable[TakenJob], *, healed: bool = False) -> None:

@@ -121,6 +121,11 @@ class Node:
             version=callboard_version(), socket=control_path, started_ms=store.store_now_ms(),
         )
 
+    @property
+    def reason(self) -> str:
+        """Why the node ended."""
+        return self._exit[1]
+
     def tell(self, actor: str, message: Message) -> bool:
         """Hand a message to an actor of this node by name."""
         return self.parts.directory.tell(actor, message)

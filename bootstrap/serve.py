@@ -8,7 +8,7 @@ import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Self
 
-from callboard.core.errors import InvalidArgument
+from callboard.core.errors import InvalidArgument, QueueError
 from callboard.node import Node
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def serve(settings: NodeSettings, log_file: str | None = None, make_node: Callab
     Raises:
         UsageError: Raised when a setting is wrong or the app can't be imported.
         Unavailable: Raised when the store or cluster can't be reached.
+        QueueError: Raised when the node gave up: another of its name lives, its store is gone, an actor died too often.
     """
     with _log_stream(log_file) as stream, _Signals() as signals:
         node = make_node(settings, log_stream=stream)
@@ -50,6 +51,8 @@ def serve(settings: NodeSettings, log_file: str | None = None, make_node: Callab
             node.log.emit("node", "node.signal", signal=signal.Signals(number[0]).name)
             node.stop(None if times == 1 else 0.0, signal.Signals(number[0]).name)
         code = node.wait(0.0)
+        if code:
+            raise QueueError(f"the node ended: {node.reason}")
         return 1 if code is None else code
 
 

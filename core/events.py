@@ -36,14 +36,15 @@ EVENTS: Final[dict[str, EventDoc]] = {
     "cluster.unregister_failed": EventDoc("warning", "the node could not leave; its membership expires: error"),
     "elector.elected": EventDoc("info", "this node leads now: term, ttl_s"),
     "elector.stepped_down": EventDoc("info", "this node leads no longer: term, reason"),
-    "elector.backend_failed": EventDoc("warning", "a campaign or renewal failed: error"),
+    "elector.backend_failed": EventDoc("warning", "campaigns or renewals fail, for a new reason: error"),
     # sessions
     "heartbeat.session_opened": EventDoc("info", "the node lives in the store: session"),
     "heartbeat.session_ended": EventDoc("error", "the leader ended this node's session; its children are killed, "
                                                  "and a new session begins: session"),
     "heartbeat.session_closed": EventDoc("info", "the node left in good order: session, handed_back, lost"),
     "heartbeat.close_failed": EventDoc("warning", "the session could not be closed; the leader will end it: error"),
-    "heartbeat.store_away": EventDoc("error", "the store can't be reached; beats go on being tried: error"),
+    "heartbeat.store_away": EventDoc("error", "the store can't be reached, or is not the one that was "
+                                               "opened: tried again, then the node ends: error"),
     "heartbeat.store_back": EventDoc("info", "the store answers again"),
     "heartbeat.name_taken": EventDoc("warning", "a live node has this name; waiting for its session to end: error"),
     "heartbeat.report_failed": EventDoc("debug", "a pool's new capacity could not be told; the next beat does: error"),
@@ -69,7 +70,7 @@ EVENTS: Final[dict[str, EventDoc]] = {
                                         "retry, failed, snoozed, handed_back, lost, cancelled"),
     "worker.abandoned": EventDoc("warning", "the session is over; what ran was killed and dropped: session, jobs"),
     "worker.gave_up": EventDoc("warning", "rows that no child runs were released: jobs, how"),
-    "worker.take_failed": EventDoc("warning", "assigned rows could not be taken; tried again: error"),
+    "worker.take_failed": EventDoc("warning", "assigned rows can't be taken, for a new reason; tried again: error"),
     "worker.store_away": EventDoc("error", "outcomes can't be stored; they wait and are sent again: error, waiting"),
     "worker.store_back": EventDoc("info", "outcomes are stored again"),
     "worker.cancelling": EventDoc("info", "an operator cancelled a running job; it is being stopped: job"),

@@ -84,6 +84,7 @@ class BeatAnswered(Message):
         started_boot_s: when the beat was sent; leases count from here.
         ended: the session is over.
         error: why it failed, else empty.
+        broken: it can't succeed again: the store is another, corrupt or too new.
     """
 
     control: ClassVar[bool] = True
@@ -94,6 +95,7 @@ class BeatAnswered(Message):
     waiting: int = 0
     ended: bool = False
     error: str = ""
+    broken: bool = False
 
 
 @message(53)
@@ -103,6 +105,7 @@ class OpenAnswered(Message):
     Attributes:
         session: None when it was not given.
         taken: because a node of the same name lives.
+        broken: as in BeatAnswered.
     """
 
     control: ClassVar[bool] = True
@@ -110,6 +113,7 @@ class OpenAnswered(Message):
     session: SessionId | None = None
     taken: bool = False
     error: str = ""
+    broken: bool = False
 
 
 @message(50)

@@ -86,8 +86,12 @@ class LeaderStore(Protocol):
         """Move up to `limit` delayed jobs that are due by the store's clock to ready, earliest first."""
         ...
 
-    def end_session(self, epoch: Epoch, session: SessionId, reason: str) -> Released:
-        """End a node's session and release its rows, in one act. A session that has ended already releases nothing."""
+    def end_session(self, epoch: Epoch, session: SessionId, reason: str, counter: int | None = None) -> Released:
+        """End a node's session and release its rows, in one act. A session that has ended already releases nothing.
+
+        With `counter` only if that is the session's counter still: a node that has beaten since the leader looked goes
+        by the beat's answer, and starts jobs. Otherwise nothing is changed, and the receipt's `ended` is false.
+        """
         ...
 
     def sweep(self, epoch: Epoch, limit: int) -> int:

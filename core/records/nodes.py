@@ -157,11 +157,13 @@ class Released:
         handed_back: were only assigned: uncharged.
         lost: were running: a loss charged, ready again.
         quarantined: ids on the failed list now, because their losses ran out.
+        ended: False: the session goes on, for it had beaten meanwhile.
     """
 
     handed_back: int
     lost: int
     quarantined: tuple[str, ...] = ()
+    ended: bool = True
 
 
 class Promoted(NamedTuple):

@@ -180,6 +180,27 @@ def test_an_end_twice_releases_nothing_twice(rig: Rig):
     assert (rig.record("a"), rig.store.counts()) == before
 
 
+def test_an_end_that_names_a_counter_spares_a_session_that_beat_since(rig: Rig):
+    rig.push("a")
+    session = rig.node()
+    rig.run_one(session)
+    (view,) = rig.store.sessions()
+    rig.store.beat(session, pools("q"))
+    released = rig.store.end_session(rig.epoch, session, "stood still", view.counter)
+    assert (released, rig.state("a")) == (Released(0, 0, ended=False), JobState.RUNNING)
+    (view,) = rig.store.sessions()
+    assert rig.store.end_session(rig.epoch, session, "stood still", view.counter) == Released(0, 1)
+    assert rig.store.end_session(rig.epoch, session, "stood still", view.counter) == Released(0, 0)
+
+
+def test_opening_the_same_life_again_moves_the_counter(rig: Rig):
+    rig.node("n1")
+    (before,) = rig.store.sessions()
+    rig.node("n1")
+    (after,) = rig.store.sessions()
+    assert (after.session, after.counter > before.counter) == (before.session, True)
+
+
 def test_an_end_of_the_old_session_leaves_the_new_one_alone(rig: Rig):
     rig.push("a")
     old = rig.node("n1")

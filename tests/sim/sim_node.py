@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sim_lease import Lease
-    from sim_store import SimulatedStore
     from sim_world import Activity, Server, World
+
+    from callboard.backends.store.memory import MemoryStore
 
 
 SWEEP_S = SESSION_TTL_S / 8
@@ -33,7 +34,7 @@ class Node:
     """A name; each start gives it a new boot id and forgets everything."""
 
     def __init__(
-        self, world: World, name: str, store: SimulatedStore, store_server: Server, lease: Lease, checks: Checks
+        self, world: World, name: str, store: MemoryStore, store_server: Server, lease: Lease, checks: Checks
     ) -> None:
         self.world, self.name, self.store, self.store_server = world, name, store, store_server
         self.lease, self.checks = lease, checks
@@ -223,7 +224,8 @@ class Node:
                 counter = readings[session].counter
                 yield self.act(
                     term, "end_session",
-                    lambda session=session, counter=counter: self.store.end_still_session(epoch, session, counter),
+                    lambda session=session, counter=counter: self.store.end_session(
+                        epoch, session, "stood still", counter),
                     (epoch, session),
                 )
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from sim_checks import LEASE_TTL_S, Checks, Violation
 from sim_lease import Lease
 from sim_node import Node
-from sim_store import SimulatedStore
 from sim_world import CALM, WALL_AT_START_S, Call, Network, Process, Server, Sleep, World, readable
 
+from callboard.backends.store.memory import MemoryStore
 from callboard.core.cron import parse, ticks_between
 from callboard.core.errors import QueueError
 from callboard.core.records import JobState, NewJob, ScheduleRow
@@ -82,7 +82,7 @@ class Simulation:
             )
         self.steps = steps
         self.bells = SimulatedBells(self.world)
-        self.store = SimulatedStore(max_jobs=10_000, clock=self.world)
+        self.store = MemoryStore(max_jobs=10_000, clock=self.world)
         self.store._bells = self.bells
         self.checks = Checks(self.world, self.store)
         self.world.execute = self.checks.execute

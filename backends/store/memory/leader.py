@@ -14,6 +14,7 @@ from callboard.core.records import (
     IsolatedJob,
     JobState,
     Promoted,
+    Released,
     Survey,
 )
 from callboard.core.storeclock import follow
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
         IsolatedAssignment,
         NewJob,
         Plan,
-        Released,
         SessionId,
         TakenJob,
         TermClaim,
@@ -140,11 +140,14 @@ class LeaderActs(MemoryBase):
             following = table.delayed.first()
             return Promoted(moved, None if following is None else max(0, following.due_ms - now_ms) / 1000)
 
-    def end_session(self, epoch: Epoch, session: SessionId, reason: str) -> Released:
-        """End a node's session and release its rows, in one act."""
+    def end_session(self, epoch: Epoch, session: SessionId, reason: str, counter: int | None = None) -> Released:
+        """End a node's session and release its rows, in one act, unless it has beaten since."""
         with self._lock:
             table = self._open()
             table.fenced(epoch)
+            row = table.sessions.get(session)
+            if row is not None and counter not in {None, row.counter}:
+                return Released(0, 0, ended=False)
             return self._end(table, session, reason)
 
     def sweep(self, epoch: Epoch, limit: int) -> int:

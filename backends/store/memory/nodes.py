@@ -47,6 +47,7 @@ class NodeActs(MemoryBase):
                                    f"{live.info.host or 'an unnamed host'}); give this one another name, or wait until "
                                    f"the leader has ended that session ({live.ttl_s:g} s after its last sign of life)")
                 live.ttl_s = ttl_s
+                live.counter += 1  # a sign of life: the node goes by the answer as by a beat's
                 self._replace_pools(table, live, pools)
                 return live.session
             row = SessionRow(SessionId(table.next_session()), info, ttl_s)

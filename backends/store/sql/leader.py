@@ -61,11 +61,11 @@ class LeaderPart(Part):
             (next_ms,) = tx.execute(_SQL["next_due"]).fetchone()
             return Promoted(len(due), None if next_ms is None else max(0.0, (next_ms - tx.now_ms) / 1000))
 
-    def end_session(self, epoch: Epoch, session: SessionId, reason: str) -> Released:
+    def end_session(self, epoch: Epoch, session: SessionId, reason: str, counter: int | None = None) -> Released:
         """See the port."""
         lost = encode_error(ErrorRecord("NodeLost", f"its node was lost while it ran: {reason}"))
         with self._fenced(epoch) as tx:
-            return release(tx, session, reason, lost)
+            return release(tx, session, reason, lost, counter)
 
 
 def _next_epoch(row: StoreRow, claim: TermClaim) -> int:

@@ -61,8 +61,9 @@ class NodePart(Part):
                 session = SessionId(found[0])
                 tx.execute(_SQL["reopen_session"], (*about, ttl_s, session))
             else:
-                raise Conflict(f"a node named {info.node} is alive already (session {found[0]}); give this one another "
-                               "name, or wait until the leader has ended that session")
+                raise Conflict(f"a node named {info.node} is alive already (pid {found[3]} on "
+                               f"{found[2] or 'an unnamed host'}); give this one another name, or wait until "
+                               f"the leader has ended that session ({found[4]:g} s after its last sign of life)")
             _replace_pools(tx, session, pools)
             return session
 

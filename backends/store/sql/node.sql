@@ -1,6 +1,9 @@
 -- name: end_session
 UPDATE callboard_sessions SET ended_ms = ?, ended_reason = ? WHERE session = ? AND ended_ms IS NULL
 
+-- name: counter_of
+SELECT counter FROM callboard_sessions WHERE session = ? AND ended_ms IS NULL
+
 -- name: drop_pools
 DELETE FROM callboard_pools WHERE session = ?
 
@@ -8,7 +11,7 @@ DELETE FROM callboard_pools WHERE session = ?
 DELETE FROM callboard_held WHERE session = ?
 
 -- name: live_of_node
-SELECT session, boot_id FROM callboard_sessions WHERE node = ? AND ended_ms IS NULL
+SELECT session, boot_id, host, pid, ttl_s FROM callboard_sessions WHERE node = ? AND ended_ms IS NULL
 
 -- name: open_session
 INSERT INTO callboard_sessions (node, boot_id, host, pid, version, socket, started_ms, counter, ttl_s, opened_ms)

@@ -19,8 +19,15 @@ if TYPE_CHECKING:
 _SQL: Final = load("node.sql")
 
 
-def release(tx: Tx, session: SessionId, reason: str, node_lost: bytes) -> Released:
-    """End the session; what it was assigned goes back, what it ran is a loss. Nothing, where it had ended."""
+def release(tx: Tx, session: SessionId, reason: str, node_lost: bytes, counter: int | None = None) -> Released:
+    """End the session; what it was assigned goes back, what it ran is a loss. Nothing, where it had ended.
+
+    Nothing either where a counter is named and the session has another: it has beaten since.
+    """
+    if counter is not None:
+        row = tx.execute(_SQL["counter_of"], (session,)).fetchone()
+        if row is not None and row[0] != counter:
+            return Released(0, 0, ended=False)
     if not tx.execute(_SQL["end_session"], (tx.now_ms, reason[:255], session)).rowcount:
         return Released(0, 0)
     changes = Changes(tx)
