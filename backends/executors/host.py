@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from callboard.backends.executors.link import ChildLink
@@ -38,6 +39,7 @@ _SEND_S: Final = 2.0
 _BACKOFF_S: Final = (0.1, 10.0)
 _TEMPLATE: Final = "callboard.backends.executors.template"
 _TAIL_LINES: Final = 15
+_UNTOLD_MAX: Final = 200
 _TICK_S: Final = 0.25
 
 
@@ -71,6 +73,7 @@ class TemplateHost:
         self._channel: FdChannel | None = None
         self._outputs: list[RawOutput] = []
         self._tail: list[str] = []
+        self._untold: deque[tuple[str, dict[str, str | float]]] = deque(maxlen=_UNTOLD_MAX)
         self._imported = threading.Event()
         self._specs: tuple[JobSpec, ...] = ()
         self._error: AppImportFailed | None = None
@@ -298,10 +301,18 @@ class TemplateHost:
         self.pump.later(self.clock.boot_s() + _TICK_S, self._tick)
 
     def _note(self, event: str, **fields: str | float) -> None:
-        """The first pool tells what concerns all."""
-        for pool in self._pools[:1]:
-            pool.note(event, None, None, **fields)
-            self.pump.call(pool.deliver)
+        """The first pool that has somebody to tell tells what concerns all."""
+        self._untold.append((event, fields))
+        self.announce()
+
+    def announce(self) -> None:
+        """Tell what nobody could be told of yet; in the pump's thread."""
+        for pool in [pool for pool in self._pools if pool.started][:1]:
+            with pool.lock:
+                for event, fields in self._untold:
+                    pool.note(event, None, None, **fields)
+            self._untold.clear()
+            pool.deliver()
 
 
 def _timeval(seconds: float) -> bytes:

@@ -66,6 +66,7 @@ class ChildLink:
         """Make the socket, the memory and the pipes; `child_fds` are for the child."""
         self.ident = ident
         self.slots = slots
+        self._slots_ever = slots
         self.pid = 0
         self.pidfd = -1
         self.ready = False
@@ -155,6 +156,12 @@ class ChildLink:
         """Whether it may be given jobs."""
         closed = self.draining or self.alone or self.dead or self.killed_for or self.standby_for is not None
         return self.ready and not closed and self._ghosts < _GHOSTS_MAX
+
+    def resize(self, slots: int) -> None:
+        """Change the slots of a child that has several. What runs may stay in a slot beyond their number."""
+        self.slots = slots
+        self._slots_ever = max(self._slots_ever, slots)
+        self.write(frame(ToChild.SLOTS, slots))
 
     def load(self) -> ChildLoad:
         """For the placement."""
@@ -259,7 +266,7 @@ class ChildLink:
 
     def runs(self) -> list[tuple[Entry, float]]:
         """What runs, with its start."""
-        found = ((self.entry(index), start_s) for index, start_s in self.memory.running(self.slots))
+        found = ((self.entry(index), start_s) for index, start_s in self.memory.running(self._slots_ever))
         return [(entry, start_s) for entry, start_s in found if entry is not None and entry.job is not None]
 
     def drop(self) -> int:

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import signal
+import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ _PR_SET_NAME: Final = 15
 _MARK: Final = "CALLBOARD_CHILD"
 _NAME: Final = "callboard:"
 _ENVIRON_MAX: Final = 1 << 20
-_ROUNDS_MAX: Final = 5
+_ROUNDS_MAX: Final = 10
+_EXEC_S: Final = 0.002
 
 
 class Process(NamedTuple):
@@ -28,6 +30,7 @@ class Process(NamedTuple):
     group: int
     session: int
     name: bytes
+    dead: bool
 
 
 def die_with_parent(parent: int, number: int) -> None:
@@ -49,7 +52,7 @@ def _prctl(option: int, value: int) -> None:
 
 
 def processes() -> list[Process]:
-    """All processes that /proc shows."""
+    """All processes that /proc shows, also those that are dead and not reaped yet."""
     found: list[Process] = []
     for name in os.listdir("/proc"):  # noqa: PTH208 - names only; Path objects cost three times as much
         if not name.isdigit():
@@ -58,9 +61,8 @@ def processes() -> list[Process]:
             # the command's name stands in parentheses and may hold anything, so cut behind the last one
             head, _, tail = file.read().rpartition(b")")
             fields = tail.split()
-            if fields[0] != b"Z":
-                command = head.partition(b"(")[2]
-                found.append(Process(int(name), int(fields[1]), int(fields[2]), int(fields[3]), command))
+            command = head.partition(b"(")[2]
+            found.append(Process(int(name), int(fields[1]), int(fields[2]), int(fields[3]), command, fields[0] == b"Z"))
     return found
 
 
@@ -104,43 +106,64 @@ def kill_tree(pid: int, ident: int, keep: set[int]) -> None:
         ident: what it marked itself with.
         keep: the other children of this process.
     """
+    me = os.getpid()
     for round_ in range(_ROUNDS_MAX):
         table = processes()
-        orphans = {process.pid for process in table if process.parent == os.getpid() and _marked(process, ident)}
+        adopted = {
+            process: _ident(process)
+            for process in table
+            if process.parent == me and process.pid not in keep and not process.dead
+        }
+        orphans = {process.pid for process, owner in adopted.items() if owner == str(ident).encode()}
         victims = {pid, *orphans} | descendants({pid, *orphans}, table)
-        victims -= keep | {os.getpid(), pid}
+        victims -= keep | {me, pid} | {process.pid for process in table if process.dead}
         if round_ == 0:
             kill_group(pid)
         elif not victims:
-            return
+            if None not in adopted.values():
+                return
+            time.sleep(_EXEC_S)
         for victim in victims:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(victim, signal.SIGKILL)
 
 
-def _marked(process: Process, ident: int) -> bool:
-    if process.name == f"{_NAME}{ident}".encode():
-        return True
+def _ident(process: Process) -> bytes | None:
+    """What a process was marked with; empty: with nothing; None: it is being executed just now and shows nothing."""
+    if process.name.startswith(_NAME.encode()):
+        return process.name[len(_NAME) :]
     try:
         with open(f"/proc/{process.pid}/environ", "rb") as file:  # noqa: PTH123 - as in processes()
-            return f"{_MARK}={ident}".encode() in file.read(_ENVIRON_MAX).split(b"\0")
+            variables = file.read(_ENVIRON_MAX).split(b"\0")
     except OSError:
-        return False  # it has gone, or is another user's
+        return b""  # it has gone, or is another user's
+    if variables == [b""]:
+        return None
+    mark = f"{_MARK}=".encode()
+    return next((variable[len(mark) :] for variable in variables if variable.startswith(mark)), b"")
 
 
-def kill_all_descendants() -> None:
-    """Kill all that descends from this process, until nothing is left or it forks faster than we look."""
-    me = os.getpid()
-    for _ in range(_ROUNDS_MAX):
-        table = processes()
-        below: set[int] = {me}
-        grown = True
-        while grown:  # by parents only: this process's own group may hold its starter
-            found = {process.pid for process in table if process.parent in below} - below
-            below |= found
-            grown = bool(found)
-        if len(below) == 1:
+def end_all_descendants() -> None:
+    """Kill all that descends from this process, adopt and reap it, until nothing is left."""
+    while True:
+        _kill_below(os.getpid())
+        try:
+            os.waitpid(-1, 0)  # all its children have been killed, so one of them ends
+            while os.waitpid(-1, os.WNOHANG) != (0, 0):
+                continue
+        except ChildProcessError:
             return
-        for pid in below - {me}:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+
+
+def _kill_below(top: int) -> None:
+    """By parents only: this process's own group may hold its starter. A dead parent may still have living children."""
+    table = processes()
+    below = {top}
+    grown = True
+    while grown:
+        found = {process.pid for process in table if process.parent in below} - below
+        below |= found
+        grown = bool(found)
+    for pid in below - {top}:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)

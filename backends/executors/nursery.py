@@ -89,8 +89,7 @@ class Nursery:
             return
         for link in self.links:
             if _active(link) and link.slots != self.slots:
-                link.slots = self.slots
-                link.write(frame(ToChild.SLOTS, self.slots))
+                link.resize(self.slots)
 
     def _make(self, missing: int) -> None:
         now_s = self._pool.host.clock.boot_s()

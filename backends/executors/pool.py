@@ -56,7 +56,13 @@ class ChildPool:
     def start(self, events: ExecutorEvents) -> None:
         """See Executor."""
         self._events = events
+        self.host.pump.call(self.host.announce)
         self.host.pump.call(self.nursery.tend)
+
+    @property
+    def started(self) -> bool:
+        """Whether there is somebody to tell."""
+        return self._events is not None
 
     def submit(self, jobs: Sequence[TakenJob]) -> None:
         """See Executor. A job that is idle-fast goes to its child's socket from the calling thread."""

@@ -190,12 +190,7 @@ class Template:
     def _end(self) -> None:
         for pid in self._children:
             linux.kill_group(pid)
-        linux.kill_all_descendants()
-        while True:
-            try:
-                os.waitpid(-1, 0)
-            except ChildProcessError:
-                return
+        linux.end_all_descendants()
 
 
 def _ignore(*_: object) -> None:
