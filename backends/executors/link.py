@@ -58,6 +58,7 @@ class ChildLink:
         warned: index to the instant at which the soft limit was given (a cancelled job has its place there too).
         overran, cancelled: indices for which it is killed, if they run on.
         given_up: a job in it can't be stopped: it is killed when the others have ended.
+        revoked: jobs with an index below this were to be taken back.
         reader, writer: called by the pump's thread when the socket is readable or writable.
         dead: its process has ended, and its jobs have been dealt with.
     """
@@ -97,6 +98,7 @@ class ChildLink:
         self._unknown = 0
         self._ghosts = 0
         self._next = 1
+        self.revoked = 0
         self._cells: list[Entry | None] = [None] * RING
         self._unsent = b""
         self._reader = FrameReader()
@@ -281,6 +283,7 @@ class ChildLink:
 
         Empty where the system has no barrier: then the child itself says of each that it was not started.
         """
+        self.revoked = self._next
         self.memory.words[REVOKED] = self._next
         if not self._barrier.cross():
             return []

@@ -117,6 +117,8 @@ class PoolJobs:
         """Note that a child passed over a job that was to be taken back. Raises CodecError."""
         match message:
             case [int(index)]:
+                if index >= link.revoked:
+                    raise CodecError("a job was passed over that was not to be taken back")
                 entry = link.entry(index)
                 if entry is None:
                     return

@@ -373,3 +373,38 @@ def grows(mebibytes):
 
 
 grown: list[bytearray] = []
+
+
+@job
+def alone(path):
+    """Write where it began and where it ended; two at once would show."""
+    note(path, f"begin {os.getpid()}")
+    time.sleep(0.003)
+    note(path, f"end {os.getpid()}")
+
+
+def _own(kind):
+    found = []
+    for fd in list(Path("/proc/self/fd").iterdir()):
+        with contextlib.suppress(OSError):
+            if str(fd.readlink()).startswith(kind):
+                found.append(int(fd.name))
+    return found
+
+
+@job
+def talks_rubbish():
+    for fd in _own("socket:"):
+        os.write(fd, b"\xff" * 100)
+    time.sleep(60)
+
+
+@job
+def vandalises():
+    (fd,) = _own("/memfd:")
+    os.pwrite(fd, b"\x7f" * os.fstat(fd).st_size, 0)
+
+
+@job
+def floods(seconds):
+    subprocess.run(["timeout", str(seconds), "yes"], check=False)
