@@ -15,6 +15,7 @@ def worn(rig: Rig, *, hook: bool = False) -> SessionId:
     rig.push("a", has_failed_hook=hook)
     rig.lose("a", 1)
     session = rig.node()
+    rig.clock.advance(2.0)
     if hook:
         rig.succeed(session, rig.run_one(session), OutcomeKind.FAILED, error=BOOM)
     else:
@@ -183,9 +184,11 @@ def test_failed_that_comes_back_is_still_due_and_costs_nothing(rig: Rig, how: st
     assert (taken.step, taken.attempt, taken.losses, taken.error) == (Step.FAILED_HOOK, 1, 1, BOOM)
 
 
-def test_a_failed_job_is_retried_from_nothing(rig: Rig):
-    session = worn(rig)
-    due(rig)
+@pytest.mark.parametrize("hook", [False, True])
+def test_a_failed_job_is_retried_from_nothing(rig: Rig, hook: bool):  # noqa: FBT001 - a parameter of the test
+    session = worn(rig, hook=hook)
+    if not hook:
+        due(rig)
     rig.succeed(session, rig.run_one(session), OutcomeKind.FAILED, error=BOOM)
     rig.clock.advance(7.0)
     rig.store.retry_failed("a", None)
