@@ -85,8 +85,8 @@ def test_an_acknowledged_push_survives_kill_9_and_a_repeated_one_makes_no_duplic
         history.check_charges("G1")
         repeated = len(pushing.lines("repeated.txt"))
         tell(f"G1: {pushing.jobs} pushes, {killed.count('pusher')} x the pusher and {killed.count('node')} x a node "
-             f"killed, {SELF_KILLS} x before the answer was noted: 0 acknowledged ids missing, {repeated} pushed again, "
-             "no duplicate")
+             f"killed, {SELF_KILLS} x before the answer was noted: 0 acknowledged ids missing, {repeated} pushed "
+             "again, no duplicate")
         bit(killed.count("pusher") > 0 and killed.count("node") > 0, "not both kinds were killed")
         bit(repeated > 0, "no outcome was unknown")
 
