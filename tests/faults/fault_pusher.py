@@ -7,6 +7,7 @@ FOLDER/acknowledged.txt; what is not there is pushed (again) under the same id, 
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import faultjobs
@@ -14,6 +15,13 @@ import faultjobs
 import callboard
 
 BATCH = 20
+PAUSE_S = 0.002
+"""Between pushes, so that there is time to kill and to start again."""
+
+
+def name_of(number):
+    """The id of a job."""
+    return f"job-{number:06}"
 
 
 class Pusher:
@@ -23,7 +31,8 @@ class Pusher:
         self.queue = callboard.connect(url)
         self.folder = folder
         self.jobs = jobs
-        self.kill_at = {jobs * (number + 1) // (self_kills + 1) // BATCH * BATCH for number in range(self_kills)}
+        places = [jobs * (number + 1) // (self_kills + 1) // BATCH * BATCH for number in range(self_kills)]
+        self.kill_at = {name_of(place) for place in places}
         self.acknowledged = set(self.lines("acknowledged.txt"))
 
     def lines(self, name):
@@ -38,16 +47,17 @@ class Pusher:
 
     def run(self):
         for start in range(0, self.jobs, BATCH):
-            ids = [f"job-{number:06}" for number in range(start, min(start + BATCH, self.jobs))]
+            ids = [name_of(number) for number in range(start, min(start + BATCH, self.jobs))]
             ids = [one for one in ids if one not in self.acknowledged]
             for group in [ids] if start // BATCH % 2 else [[one] for one in ids]:
                 if group:
-                    self.push(group, lose_answer=start in self.kill_at)
+                    self.push(group)
+                    time.sleep(PAUSE_S)
 
-    def push(self, ids, *, lose_answer):
+    def push(self, ids):
         """One push; now and then this process dies before it can note the answer: an unknown outcome."""
         receipt = self.queue.store.push([self.queue.prepare(faultjobs.noop.bind(), {"id": one}) for one in ids])
-        if lose_answer and ids[0] not in self.lines("lost.txt"):
+        if ids[0] in self.kill_at and ids[0] not in self.lines("lost.txt"):
             self.note("lost.txt", ids[:1])
             os.kill(os.getpid(), signal.SIGKILL)
         if receipt.new < len(ids):

@@ -20,7 +20,7 @@ from callboard.settings import NodeSettings, PoolConfig
 HERE = Path(__file__).resolve().parent
 READY_S = 30.0
 END_S = 10.0
-MARGIN_S = 3.0
+MARGIN_S = 2.0
 """What a busy machine may add to a time to live."""
 FULL = os.environ.get("CALLBOARD_FAULTS", "") == "full"
 """The loads of the promises' table; else short ones, for each run of the whole suite."""
