@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from callboard.core.codec import decode, encode
-from callboard.core.errors import CodecError, InvalidArgument, InvalidJob, UnknownJob
+from callboard.core.errors import CodecError, InvalidArgument, InvalidJob, UnknownJob, Unserialisable
 from callboard.core.job import Job, backoff_setting
 from callboard.core.options import ATTEMPTS_MAX, PRIORITY_MAX, JobOptions, did_you_mean, name_of, seconds, text, whole
 from callboard.core.runs import JobSpec
@@ -221,17 +221,29 @@ def policy_options(*, queue: object, delay: object, max_attempts: object, timeou
     )
 
 
+_ELEMENTS_MAX: Final = 1 << 20  # an element takes a byte at least: the limit of bytes is the one that bites
+
+
 def encode_body(name: str, arguments: Mapping[str, Any], headers: tuple[tuple[str, str], ...] = ()) -> bytes:
     """A job's body: msgpack of {"a": arguments} and, if any, {"h": headers}.
 
     Raises:
-        Unserialisable: Raised when an argument is no plain data.
+        Unserialisable: Raised when an argument is no plain data, or could not be read back: a dict whose keys are no
+            strings.
         PayloadTooLarge: Raised when the body exceeds 1 MiB.
     """
     body: dict[str, Any] = {"a": arguments}
     if headers:
         body["h"] = dict(headers)
-    return encode(body, what=f"the arguments of job {name!r}")
+    what = f"the arguments of job {name!r}"
+    data = encode(body, what=what)
+    if any(isinstance(value, (dict, list, tuple)) for value in arguments.values()):  # other values always come back
+        try:
+            decode(data, array_max=_ELEMENTS_MAX)
+        except CodecError as error:
+            raise Unserialisable(f"{what} could not be read back ({error.message}); the keys of a dict must be strings",
+                                 cause=error) from error
+    return data
 
 
 def decode_body(body: bytes) -> tuple[dict[str, Any], dict[str, str]]:
@@ -240,7 +252,7 @@ def decode_body(body: bytes) -> tuple[dict[str, Any], dict[str, str]]:
     Raises:
         CodecError: Raised when it is not a body of ours.
     """
-    value: dict[str, Any] | None = _map_of(decode(body, array_max=1 << 20))
+    value: dict[str, Any] | None = _map_of(decode(body, array_max=_ELEMENTS_MAX))
     arguments = None if value is None else _map_of(value.get("a"))
     if value is None or arguments is None:
         raise CodecError("the job's body has no arguments")
