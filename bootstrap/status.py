@@ -154,7 +154,8 @@ def _node(view: SessionView, fence: FenceView, told: NodeStatus | None) -> NodeV
         reachable=told is not None, draining=view.draining, isolating=view.isolating, session=view.session,
         started_ms=info.started_ms, socket=info.socket,
         pools=tuple(PoolStatus(pool.report.name, {share.queue: share.weight for share in pool.report.queues},
-                               pool.report.slots, pool.held) for pool in view.pools),
+                               pool.report.slots, pool.held)
+                    for pool in sorted(view.pools, key=lambda pool: pool.report.name)),
         restarts={} if told is None else dict(sorted(told.actors.items())),
     )
 

@@ -145,7 +145,7 @@ def test_settings_of_a_file_hold_and_flags_are_stronger(place):
         started = node.wait_event("node.starting")
         assert (started["store"], started["node"]) == ("sqlite:///from-file.db", "flagged")
         assert started["pools"] == {"emails": 2, "default": 6}
-        node.wait_event("node.ready")
+        node.wait_event("heartbeat.session_opened")
         (seen,) = Client(f"sqlite:///{place.folder}/from-file.db").status().nodes
         assert [pool.queues for pool in seen.pools] == [{"default": 2, "low": 1}, {"emails": 1}]
         assert node.stop() == 0
