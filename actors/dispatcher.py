@@ -54,7 +54,7 @@ class Dispatcher(Actor):
         self._watch = Watch()
         self._due_at_s = 0.0
         self._prune_at_s = 0.0
-        self._idle = False
+        self._waiting = False
         self._assigned = 0
         self._store_away = False
 
@@ -91,7 +91,7 @@ class Dispatcher(Actor):
             self.parts.epoch[0] = epoch.number
             self._credits, self._watch = assignment.Credits(), Watch(gap_max_s=2 * self._sweep_s())
             self._due_at_s = self._prune_at_s = 0.0
-            self._idle = False
+            self._waiting = False
             self.emit("dispatcher.term_begun", term=term.number)
             self.sweep(SweepDue())
             self._round()
@@ -138,7 +138,7 @@ class Dispatcher(Actor):
         config = self.parts.config
         self.tell(ELECTOR, Progress())
         self._begin_term()
-        self._idle = False
+        self._waiting = False
         self._round()
         waiting_s = config.due_poll_s if math.isfinite(self._due_at_s) and self._epoch is not None else config.poll_s
         self.later(min(waiting_s, config.lease_ttl_s / 6), PollDue())
@@ -147,7 +147,7 @@ class Dispatcher(Actor):
     def rung(self, message: Message) -> None:
         """Jobs may be ready, or capacity free."""
         if not isinstance(message, Freed):
-            self._idle = False
+            self._waiting = False
         self._round()
 
     def _round(self) -> None:
@@ -173,7 +173,7 @@ class Dispatcher(Actor):
             return
         promoted = self.parts.store.promote_due(epoch, self.parts.config.assign_batch_max)
         if promoted.moved:
-            self._idle = False
+            self._waiting = False
         wait_s = self.parts.config.due_poll_s if promoted.next_due_s is not None else self.parts.config.poll_s
         if promoted.next_due_s is not None and promoted.next_due_s < wait_s:
             wait_s = max(promoted.next_due_s, 0.001)
@@ -182,10 +182,11 @@ class Dispatcher(Actor):
 
     def _assign(self, epoch: Epoch, survey: Survey) -> None:
         plan, self._credits = assignment.plan(survey, self._credits, max_batch=self.parts.config.assign_batch_max)
-        if plan.empty and (self._idle or any(survey.ready.values())):
-            return  # nothing to do, or no room: who frees capacity rings
+        lone = len(survey.sessions) < 2  # noqa: PLR2004 - its own Workers tell when capacity comes free
+        if plan.empty and (self._waiting or (lone and any(survey.ready.values()))):
+            return
         receipt = self.parts.store.assign(epoch, plan, self._session)
-        self._idle = receipt.idle
+        self._waiting = not any(receipt.assigned.values())  # and the store rings who pushes, or frees capacity
         self._hand_over(receipt)
         if any(receipt.assigned.values()):
             self.tell(DISPATCHER, Round())
@@ -261,7 +262,7 @@ class Dispatcher(Actor):
             return  # it beat at the last moment
         self.emit("dispatcher.session_ended", session=session, of_node=node, handed_back=released.handed_back,
                   lost=released.lost, quarantined=list(released.quarantined[:20]))
-        self._idle = False
+        self._waiting = False
         self.tell(DISPATCHER, Round())
 
     # The store's state

@@ -28,6 +28,14 @@ def test_two_nodes_share_the_work_and_one_leads(bench):
     assert sum(len(node.events.named("elector.elected")) for node in nodes) == 1
 
 
+def test_a_slot_that_another_node_frees_is_noticed_at_once(bench):
+    leader = bench.node("n1", queue="other", lease_ttl_s=6.0, session_ttl_s=6.0)
+    leader.events.wait("elector.elected")
+    bench.node("n2", slots=1, per_slot=1, lease_ttl_s=6.0, session_ttl_s=6.0)
+    bench.push(100)
+    bench.wait_runs(100, timeout_s=10.0)  # by the slow polls alone, a few jobs a second
+
+
 def test_a_job_that_raises_is_retried_and_then_on_the_failed_list(bench):
     def fail(job):
         raise RuntimeError(RunEnd(job.token, EndKind.RAISED, retry_after_s=0.0))
