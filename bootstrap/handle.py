@@ -152,10 +152,11 @@ class ProcessNode:
             number = self._asked
         self._send({"status": number})
         with self._changed:
-            self._changed.wait_for(lambda: number in self._answers or self._state == "ended", ASK_TIMEOUT_S)
+            self._changed.wait_for(lambda: number in self._answers or self._state != "ready", ASK_TIMEOUT_S)
             answer = self._answers.pop(number, None)
+            ended = None if self._state == "ready" else self._error or Unavailable("the node has ended")
         if answer is None:
-            raise Unavailable("the node does not answer")
+            raise ended or Unavailable("the node does not answer")
         return answer
 
     def _send(self, line: dict[str, Any]) -> None:
