@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 STOP_MARGIN_S = 5.0
 """What a graceful stop may take beyond its grace: killing children, the last acks, closing the session."""
+HURRY_MARGIN_S = 2.0
+"""The same, once it was asked for a second time: a store that is away holds nobody up who is in a hurry."""
 GAVE_UP_EXIT_CODE = 1
 """The process's exit code when an actor died too often."""
 
@@ -69,6 +71,7 @@ class Supervisor(Actor):
             worker = WORKER + pool.name
             self._makers[worker] = partial(_start_worker, worker, parts, pool)
         self._stopping = False
+        self._margin_s = STOP_MARGIN_S
         self._waiting_for: set[str] = set()
         self._then: Callable[[], None] = self._close_session
 
@@ -130,7 +133,8 @@ class Supervisor(Actor):
             if message.grace_s == 0.0:
                 self.emit("supervisor.stop_hurried")
                 self.parts.directory.tell_all(WORKER, Hold(deadline_s))
-                self.later(STOP_MARGIN_S, StopDue())  # a store that is away holds nobody up who is in a hurry
+                self._margin_s = HURRY_MARGIN_S
+                self.later(self._margin_s, StopDue())
             return
         self._stopping = True
         self.emit("supervisor.stopping", reason=message.reason, grace_s=message.grace_s)
@@ -138,7 +142,7 @@ class Supervisor(Actor):
         for name in (ELECTOR, SCHEDULER, DISPATCHER, *self.parts.directory.names(WORKER)):
             if not self.tell(name, Hold(deadline_s)):
                 self._waiting_for.discard(name)
-        self.later(message.grace_s + STOP_MARGIN_S, StopDue())
+        self.later(message.grace_s + self._margin_s, StopDue())
         self._arrived("")
 
     @handles(Resigned)
@@ -168,7 +172,7 @@ class Supervisor(Actor):
     def _close_session(self) -> None:
         self._then = self._stopped
         self._waiting_for = {HEARTBEAT}
-        self.later(STOP_MARGIN_S, StopDue())
+        self.later(self._margin_s, StopDue())
         if not self.tell(HEARTBEAT, CloseSession()):
             self._arrived(HEARTBEAT)
 
