@@ -127,15 +127,19 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def run(args: Sequence[str] | None) -> int:
     """Run a command; its exit code. What was called wrongly, or failed as foreseen, is one line on standard error."""
+    if os.environ.get("_CALLBOARD_COMPLETE"):  # a shell asks click what may follow
+        cli.main(prog_name="callboard")
     try:
-        result = cli.main(args=args, prog_name="callboard", standalone_mode=False)
+        # Not cli.main: it makes exit code 1 of a reader that went away.
+        with cli.make_context("callboard", list(sys.argv[1:] if args is None else args)) as ctx:
+            result = cli.invoke(ctx)
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx is not None else "callboard"
         return _fail(path, f"{_usage(error)}; see {path} --help", 2)
     except (click.Abort, KeyboardInterrupt):
-        return _fail("callboard", "interrupted", 1)
+        return _fail("callboard", "aborted", 1)
     except click.ClickException as error:
         return _fail("callboard", error.format_message(), 1)
     except QueueError as error:

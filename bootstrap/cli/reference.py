@@ -55,6 +55,7 @@ def _block(ctx: click.Context) -> str:
 _CLI: Final = """# The command line
 
 Drawn from the commands' own `--help` by `docs/make.py`. See also [settings](settings.md) and [events](events.md).
+For completion by Tab: `eval "$(_CALLBOARD_COMPLETE=bash_source callboard)"` (`zsh_source`, `fish_source`).
 
 """
 _SETTINGS: Final = """# Settings
