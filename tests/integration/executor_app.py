@@ -89,9 +89,6 @@ def leaves_context(path):
     _leak.set("dirty")
 
 
-# Ends -----------------------------------------------------------------------------------------------------------------
-
-
 class Rude(Exception):
     def __str__(self):
         raise ValueError("no words")
@@ -194,9 +191,6 @@ class Strict(callboard.Job):
         pass
 
 
-# Death ----------------------------------------------------------------------------------------------------------------
-
-
 @job
 def exits_hard(status):
     os._exit(status)
@@ -279,9 +273,6 @@ def _daemon(path, program):
     os._exit(0)
 
 
-# Time -----------------------------------------------------------------------------------------------------------------
-
-
 @job
 def hangs(path, how):
     """Run for ever; write what comes in."""
@@ -312,9 +303,6 @@ async def hangs_async(path, how):
         if how == "finishes":
             return
         raise
-
-
-# Output ---------------------------------------------------------------------------------------------------------------
 
 
 @job
@@ -350,16 +338,9 @@ def progresses():
     current_job().progress(3, 10, "third")
 
 
-# The process ----------------------------------------------------------------------------------------------------------
-
-
 @job
 def descriptors(path):
-    found = []
-    for fd in list(Path("/proc/self/fd").iterdir()):
-        with contextlib.suppress(OSError):  # the listing's own
-            found.append(f"{fd.name}={fd.readlink()}")
-    note(path, "|".join(sorted(found)))
+    note(path, "|".join(sorted(f"{fd}={target}" for fd, target in _links().items())))
 
 
 @job
@@ -383,13 +364,16 @@ def alone(path):
     note(path, f"end {os.getpid()}")
 
 
-def _own(kind):
-    found = []
+def _links():
+    found = {}
     for fd in list(Path("/proc/self/fd").iterdir()):
-        with contextlib.suppress(OSError):
-            if str(fd.readlink()).startswith(kind):
-                found.append(int(fd.name))
+        with contextlib.suppress(OSError):  # the listing's own
+            found[int(fd.name)] = str(fd.readlink())
     return found
+
+
+def _own(kind):
+    return [fd for fd, target in _links().items() if target.startswith(kind)]
 
 
 @job
