@@ -142,12 +142,16 @@ class PoolJobs:
 
     def died(self, link: ChildLink, status: int | None, now_s: float) -> None:
         """Deal with all that a dead child had."""
-        self.collect(link)
         entries = {entry.number: entry for entry in link.entries()}
         starts = {entry.number: start_s for entry, start_s in link.runs()}
         verdict = fates(
             link.states(), overran=link.overran, cancelled=link.cancelled, interrupted=link.killed_for == "stop",
         )
+        for index in verdict.completed:
+            job = entries[index].job
+            if job is not None:
+                link.ended += 1
+                self.completed.append(job.token)
         waiting: list[TakenJob] = []
         for index in verdict.waiting:
             job = entries[index].job

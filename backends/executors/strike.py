@@ -46,7 +46,7 @@ class Target:
     def strike(self, index: int) -> bool:
         """Raise it, if the thread runs this job now; whether it does. It comes with the next step in Python."""
         with self._lock:
-            if self._armed != index or self._struck:
+            if not index or self._armed != index or self._struck:
                 return False
             self._struck = True
             return bool(_set_async_exc(self._thread, ctypes.py_object(TimeLimitExceeded)))

@@ -192,6 +192,7 @@ def test_hold_takes_back_what_waits_inside_of_children(rig, gates):
     blocked = rig.submit(*(rig.job("usually_fast", path=str(gates.go)) for _ in range(2)))
     behind = rig.submit(*(rig.job("usually_fast") for _ in range(50)))
     rig.pool.hold()
+    assert sum(link.held for link in rig.pool.nursery.links) <= 2
     assert rig.kinds(behind) == [EndKind.NOT_STARTED] * 50  # while the slots are still taken
     gates.go.touch()
     assert set(rig.kinds(blocked)) <= {EndKind.COMPLETED, EndKind.NOT_STARTED}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from executor_kit import CLOCK, alive, lines, pids, running
 from kit import eventually
 
+from callboard.backends.executors.processloop import SOFT_SIGNAL
 from callboard.core.runs import EndKind
 
 KINDS = ["process", "thread", "asyncio"]
@@ -109,6 +112,17 @@ def test_a_limit_that_comes_late_strikes_no_other_job(rig):
     ends = [rig.end(token) for token in tokens]
     assert {end.kind for end in ends[1::2]} == {EndKind.COMPLETED}
     assert {end.kind for end in ends[::2]} <= {EndKind.COMPLETED, EndKind.TIMED_OUT}
+
+
+def test_a_signal_that_means_no_job_that_runs_now_does_nothing(tmp_path):
+    with running("process", slots=1) as rig:
+        go, started = tmp_path / "go", tmp_path / "started"
+        token = rig.start("gate", path=str(go), started=str(started))
+        (child,) = eventually(lambda: pids(started), 10, "it runs")
+        for _ in range(20):
+            os.kill(child, SOFT_SIGNAL)
+        go.touch()
+        assert rig.end(token).kind == EndKind.COMPLETED
 
 
 def test_the_pools_limit_holds_for_jobs_that_name_none_and_can_be_set(rig, tmp_path):
