@@ -164,6 +164,6 @@ def test_a_second_signal_ends_a_node_soon_though_its_store_is_away(place):
         node.wait_event("supervisor.stopping")
         node.signal(signal.SIGINT)
         node.wait_event("supervisor.stop_hurried")
-        assert node.wait(10.0) == 0
+        assert node.wait(25.0) == 0
     move_back(place.folder)
     assert queue_of(place.status(), "default")["running"] == 1, "until its session is over"
