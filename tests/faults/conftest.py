@@ -13,19 +13,13 @@ _failed = pytest.StashKey()
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Let the fixture know how the test ended."""
+    """Let the fixture know how the test ended, and the summary what it measured."""
     report = yield
     if call.when == "call":
         item.stash[_failed] = report.failed
+        report.user_properties += [("figures", f"{line} [seed {faultkit.SEED}]") for line in faultkit.told]
+        faultkit.told.clear()
     return report
-
-
-def pytest_terminal_summary(terminalreporter):
-    """What the fault tests measured."""
-    if faultkit.told:
-        terminalreporter.section(f"fault tests, CALLBOARD_TEST_SEED={faultkit.SEED}")
-        for line in faultkit.told:
-            terminalreporter.write_line(line)
 
 
 @pytest.fixture

@@ -99,7 +99,7 @@ def run_under_kills(fleet, load):
 
 def tell_of(load, killer, history):
     again = sum(len(runs) > 1 for runs in history.by_job.values())
-    uncharged = sum(len(death.assigned) for death in history.deaths)
+    uncharged = sum(event["handed_back"] for event in history.named("dispatcher.session_ended"))
     unstarted = len(history.lost - {run.token for run in history.runs})
     tell(f"{load.jobs} jobs of {load.seconds * 1000:g} ms, {load.kills} nodes and {len(killer.children)} children "
          f"killed: {len(history.runs)} starts, {again} jobs ran again; {len(history.lost)} losses charged, "
