@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from callboard.core.records import Token
 
+_WRITERS_MAX: Final = 5_000
 LOST_NODE: Final = 70
 """Exit status of a child whose socket broke."""
 
@@ -114,9 +115,7 @@ class Output:
             _write_all(fd, data)
             return
         token = self._token()
-        lines = self._lines.get(token)
-        if lines is None:
-            lines = self._lines.setdefault(token, _Lines())
+        lines = self._of(token)
         *whole, rest = (lines.partial.pop(stream, b"") + data).split(b"\n")
         while len(rest) > self._line_max:
             whole.append(rest[: self._line_max])
@@ -135,6 +134,14 @@ class Output:
             self._emit(token, lines, stream, rest)
         self._tell_dropped(token, lines)
 
+    def _of(self, token: Token | None) -> _Lines:
+        lines = self._lines.get(token)
+        if lines is None:
+            if len(self._lines) > _WRITERS_MAX:
+                self._lines.clear()  # tasks that outlive their jobs, and go on printing
+            lines = self._lines.setdefault(token, _Lines())
+        return lines
+
     def _token(self) -> Token | None:
         try:
             return current_job().token
@@ -143,7 +150,7 @@ class Output:
 
     def progress(self, token: Token, fields: dict[str, Any]) -> None:
         """Send how far a job is; counts as a line."""
-        self._limited("job.progress", token, self._lines.setdefault(token, _Lines()), fields)
+        self._limited("job.progress", token, self._of(token), fields)
 
     def _emit(self, token: Token | None, lines: _Lines, stream: str, line: bytes) -> None:
         for start in range(0, max(len(line), 1), self._line_max):

@@ -36,6 +36,7 @@ _ONE_THREAD: Final = (
 """Libraries that start threads at import, unless these say 1; then a fork would be unsafe."""
 _STOP_S: Final = 10.0
 _SEND_S: Final = 2.0
+_POLL_S: Final = 0.01
 _BACKOFF_S: Final = (0.1, 10.0)
 _TEMPLATE: Final = "callboard.backends.executors.template"
 _TAIL_LINES: Final = 15
@@ -110,6 +111,8 @@ class TemplateHost:
         process = self._process
         self.pump.call(self._say_stop)
         if process is not None:
+            if not self.up:
+                process.terminate()  # it still imports the app, and hears nothing
             try:
                 process.wait(_STOP_S)
             except subprocess.TimeoutExpired:
@@ -210,8 +213,8 @@ class TemplateHost:
             case [FromTemplate.FAILED, [str(kind), str(text), str(traceback)]]:
                 tail = "\n".join(traceback.strip().splitlines()[-_TAIL_LINES:])
                 self._failed(f"{kind}: {text}\n{tail}")
-            case [FromTemplate.FORKED, int(ident), int(pid)]:
-                self._forked(ident, pid)
+            case [FromTemplate.FORKED, int(ident), int(pid), int(fds)]:
+                self._forked(ident, pid, fds)
             case [FromTemplate.NOT_FORKED, int(ident), str(why)]:
                 self._exited(ident, None, why)
             case [FromTemplate.EXITED, int(ident), int(_), int(status)]:
@@ -239,11 +242,12 @@ class TemplateHost:
             self._error = AppImportFailed(f"{', '.join(self.app)} can't be imported: {why}")
             self._imported.set()
 
-    def _forked(self, ident: int, pid: int) -> None:
-        pidfd = self._channel.fds.popleft() if self._channel is not None else -1
+    def _forked(self, ident: int, pid: int, fds: int) -> None:
+        pidfd = self._channel.fds.popleft() if fds and self._channel is not None else -1
         found = self._links.get(ident)
         if found is None:
-            os.close(pidfd)
+            if pidfd >= 0:
+                os.close(pidfd)
             return
         pool, link = found
         link.pid, link.pidfd = pid, pidfd
@@ -282,12 +286,24 @@ class TemplateHost:
 
     def _orphaned(self, ident: int, link: ChildLink) -> None:
         """The system kills a child when its template dies; its end is seen by its pidfd."""
-        if link.pidfd < 0:
+        if not link.pid:
             self._exited(ident, None)
             return
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(link.pid, signal.SIGKILL)  # what it started in its group, before its pid is used again
-        self.pump.watch(link.pidfd, lambda: self._exited(ident, None))
+        if link.pidfd >= 0:
+            self.pump.watch(link.pidfd, lambda: self._exited(ident, None))
+        else:
+            self._poll_death(ident, link.pid)
+
+    def _poll_death(self, ident: int, pid: int) -> None:
+        """Where the system has no pidfd."""
+        try:
+            os.kill(pid, 0)
+        except (ProcessLookupError, PermissionError):  # gone; or the pid is another user's by now
+            self._exited(ident, None)
+        else:
+            self.pump.later(self.clock.boot_s() + _POLL_S, lambda: self._poll_death(ident, pid))
 
     def _say_stop(self) -> None:
         self._send(ToTemplate.STOP)

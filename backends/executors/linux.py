@@ -18,7 +18,7 @@ _PR_SET_NAME: Final = 15
 _MARK: Final = "CALLBOARD_CHILD"
 _NAME: Final = "callboard:"
 _ENVIRON_MAX: Final = 1 << 20
-_ROUNDS_MAX: Final = 10
+_ROUNDS_MAX: Final = 100
 _EXEC_S: Final = 0.002
 
 
@@ -137,10 +137,18 @@ def _ident(process: Process) -> bytes | None:
             variables = file.read(_ENVIRON_MAX).split(b"\0")
     except OSError:
         return b""  # it has gone, or is another user's
-    if variables == [b""]:
+    if variables == [b""] and not _command(process.pid):
         return None
     mark = f"{_MARK}=".encode()
     return next((variable[len(mark) :] for variable in variables if variable.startswith(mark)), b"")
+
+
+def _command(pid: int) -> bytes:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:  # noqa: PTH123 - as in processes()
+            return file.read(1)
+    except OSError:
+        return b"?"  # it has gone
 
 
 def end_all_descendants() -> None:

@@ -49,6 +49,7 @@ class Pump:
         self._wake_r, self._wake_w = os.pipe()
         self._closing = threading.Lock()
         self._stopped = False
+        self._closed = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         for fd in (self._wake_r, self._wake_w):
             os.set_blocking(fd, False)
@@ -78,6 +79,8 @@ class Pump:
 
     def watch(self, fd: int, reader: Callable[[], None] | None, writer: Callable[[], None] | None = None) -> None:
         """Call these when fd is readable or writable; replaces what was watched; both None: no more."""
+        if self._closed:
+            return  # what is closed after it asks for nothing any more
         mask = (selectors.EVENT_READ if reader else 0) | (selectors.EVENT_WRITE if writer else 0)
         known = fd in self._selector.get_map()
         if not mask:
@@ -105,6 +108,7 @@ class Pump:
                     _guard(writer)
             self._run_due()
         self._run_calls()
+        self._closed = True
         self._selector.close()
         with self._closing:
             os.close(self._wake_r)

@@ -128,12 +128,19 @@ class Template:
             self._tell(FromTemplate.NOT_FORKED, ident, f"{type(error).__name__}: {error}")
         else:
             self._children[pid] = ident
-            pidfd = os.pidfd_open(pid)
-            self._tell(FromTemplate.FORKED, ident, pid, fds=(pidfd,))
-            os.close(pidfd)
+            self._tell_forked(ident, pid)
         finally:
             for fd in fds:
                 os.close(fd)
+
+    def _tell_forked(self, ident: int, pid: int) -> None:
+        try:
+            pidfd = os.pidfd_open(pid)
+        except (AttributeError, OSError):  # before Linux 5.3
+            self._tell(FromTemplate.FORKED, ident, pid, 0)
+            return
+        self._tell(FromTemplate.FORKED, ident, pid, 1, fds=(pidfd,))
+        os.close(pidfd)
 
     def _forked(self, ident: int, settings: list[Any], fds: list[int]) -> int:
         me = os.getpid()

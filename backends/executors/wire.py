@@ -38,7 +38,7 @@ class FromTemplate(IntEnum):
 
     READY = 20  # specs, threads
     FAILED = 21  # the import's error, its traceback
-    FORKED = 22  # ident, pid; with a pidfd where the system has them
+    FORKED = 22  # ident, pid, number of descriptors: a pidfd, where the system has them
     NOT_FORKED = 23  # ident, why
     EXITED = 24  # ident, pid, status: all that it started is dead too
 

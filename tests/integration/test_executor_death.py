@@ -78,6 +78,17 @@ def test_completed_jobs_stay_completed_and_waiting_ones_run_when_their_child_is_
     assert len(ran) == len(set(ran))  # no completed job ran twice
 
 
+def test_poison_among_a_thousand_harms_none_of_them(tmp_path):
+    path = tmp_path / "ran"
+    with running("process", slots=4) as rig:
+        jobs = [rig.job("kills_itself") if n % 50 == 7 else rig.job("record", path=str(path), text=str(n))
+                for n in range(1_000)]
+        kinds = rig.kinds(rig.submit(*jobs))
+    for number, kind in enumerate(kinds):
+        assert kind == (EndKind.CHILD_DIED if number % 50 == 7 else EndKind.COMPLETED)
+    assert sorted(map(int, lines(path))) == [n for n in range(1_000) if n % 50 != 7]
+
+
 def test_a_lost_job_is_given_an_empty_child_and_nothing_behind_it(rig, tmp_path):
     for _ in range(5):
         rig.run("usually_fast")

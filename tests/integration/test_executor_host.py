@@ -163,6 +163,18 @@ def test_a_template_that_dies_is_started_again_and_no_job_is_lost(kind, tmp_path
         assert len(rig.told.of("template.started")) == 2
 
 
+def test_without_pidfds_the_death_of_a_template_is_seen_too(tmp_path):
+    app = script(tmp_path, "import os, executor_app\ndel os.pidfd_open\n")
+    with running("process", slots=1, app=(app,)) as rig:
+        token = rig.start("gate", path=str(tmp_path / "go"), started=str(tmp_path / "started"))
+        (child,) = eventually(lambda: pids(tmp_path / "started"), 10, "it runs")
+        assert rig.pool.nursery.links[0].pidfd == -1
+        os.kill(rig.host.template_pid, signal.SIGKILL)
+        assert rig.end(token).kind == EndKind.CHILD_DIED
+        assert not alive(child)
+        assert rig.run("nothing").kind == EndKind.COMPLETED
+
+
 def test_a_job_that_kills_the_template_is_charged():
     with running("process", slots=1) as rig:
         assert rig.run("kills_template").kind == EndKind.CHILD_DIED
