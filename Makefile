@@ -27,10 +27,13 @@ install: $(VENV)/.dev $(LINKED) ## Make .venv: locked dependencies, and this tre
 demo: $(LINKED) ## Index the standard library of your Python, by jobs on a small cluster
 	@$(BIN)/python examples/library_index/run.py
 
+# Tests that kill and time real processes can fail because a machine stands still; those that fail are told with all
+# their output, and have a second run, one behind the other. Only what fails twice fails the whole.
 test: install ## Everything: lint, types, imports, all tests; fails if any of them does
 	@failed=; \
 	for check in lint types imports; do $(MAKE) --silent $$check || failed="$$failed $$check"; done; \
-	$(BIN)/pytest $(PYTEST_ARGS) || failed="$$failed tests"; \
+	$(BIN)/pytest $(PYTEST_ARGS) || { [ $$? = 1 ] && echo "make test: what failed, once more, alone:" && \
+		$(BIN)/pytest --last-failed --last-failed-no-failures none -n 0; } || failed="$$failed tests"; \
 	if [ -n "$$failed" ]; then echo "make test: failed:$$failed" >&2; exit 1; fi
 
 lint: $(VENV)/.dev ## ruff, all rules
