@@ -93,3 +93,25 @@ def test_poison_jobs_do_not_take_the_others_with_them(fleet, caught, mutant):
              "most")
 
     caught(mutant, check)
+
+
+def test_jobs_that_a_node_has_taken_ahead_survive_a_poison_job_among_them(fleet):
+    """No-op jobs are taken ahead by the hundred: all of them lose the node, and none may end on the failed list."""
+    made = fleet(slots=2, lease_ttl_s=1.0, session_ttl_s=1.5)
+    nodes, queue = Supervised(made), made.queue
+    queue.push_many(faultjobs.noop.bind() for _ in range(2_000))  # now the nodes know how short they are
+    hold(made.settle(30), "G2", "not everything ended")
+    queue.store.set_paused("default", paused=True)
+    others = queue.push_many(faultjobs.noop.bind() for _ in range(1_000))
+    killer = queue.push(faultjobs.kills_its_node.bind(0.0))
+    others += queue.push_many(faultjobs.noop.bind() for _ in range(2_000))
+    queue.store.set_paused("default", paused=False)
+    hold(within(lambda: nodes.look([killer]), 90), "G11", f"not everything ended: {made.file.states()}")
+    history = made.history()
+    check_others(history, others)
+    history.check_charges("G11")
+    hold(history.rows[killer].losses == LOSSES_MAX, "G11", f"the job that kills its node: {history.rows[killer]}")
+    unstarted = history.lost - {run.token for run in history.runs}
+    tell(f"G11: a poison job among no-op jobs: {len(history.lost)} losses, {len(unstarted)} of them to jobs that were "
+         "taken and not started; none failed")
+    bit(unstarted, "nothing was taken ahead")
