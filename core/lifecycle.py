@@ -41,9 +41,13 @@ class Event(Enum):
     FAIL_TO_HOOK = "fail, has failed()"
     HAND_BACK = "hand back"
     LOSE = "lose"
+    DOUBT = "lose, perhaps never started"
+    LOSE_ONCE = "lose, at most once"
+    LOSE_ONCE_TO_HOOK = "lose, at most once, has failed()"
     QUARANTINE = "lose for the last time"
     CANCEL = "cancel"
     WITHDRAW = "withdraw"
+    EXPIRE = "expire"
     PURGE = "purge"
     OPERATOR_RETRY = "operator's retry"
     FORGET = "forget"
@@ -55,7 +59,8 @@ class Charge(Enum):
     NOTHING = ""
     ATTEMPT = "attempts + 1"
     LOSS = "losses + 1"
-    RESET = "both to 0"
+    DOUBT = "doubts + 1"
+    RESET = "all to 0"
 
 
 class TokenFate(Enum):
@@ -122,10 +127,12 @@ _TABLE: Final[tuple[tuple[JobState | None, tuple[Step, ...], Event, Transition],
     (_S.DELAYED, _BOTH, Event.PROMOTE, _T(_S.READY)),
     (_S.DELAYED, _H, Event.CANCEL, _T(_S.CANCELLED)),
     (_S.DELAYED, _F, Event.CANCEL, _T(_S.FAILED)),
+    (_S.DELAYED, _H, Event.EXPIRE, _T(_S.CANCELLED, error=ErrorFate.SET)),
     (_S.DELAYED, _BOTH, Event.PURGE, _T(_S.FORGOTTEN)),
     (_S.READY, _BOTH, Event.ASSIGN, _T(_S.ASSIGNED, token=TokenFate.ISSUED)),
     (_S.READY, _H, Event.CANCEL, _T(_S.CANCELLED)),
     (_S.READY, _F, Event.CANCEL, _T(_S.FAILED)),
+    (_S.READY, _H, Event.EXPIRE, _T(_S.CANCELLED, error=ErrorFate.SET)),
     (_S.READY, _BOTH, Event.PURGE, _T(_S.FORGOTTEN)),
     # given to a session, not started: nothing costs anything
     (_S.ASSIGNED, _BOTH, Event.TAKE, _T(_S.RUNNING, token=_KEPT)),
@@ -140,6 +147,10 @@ _TABLE: Final[tuple[tuple[JobState | None, tuple[Step, ...], Event, Transition],
     (_S.RUNNING, _BOTH, Event.SNOOZE, _T(_S.DELAYED, token=_RETIRED, due=Due.LATER)),
     (_S.RUNNING, _H, Event.CANCEL, _T(_S.CANCELLED, token=_RETIRED)),
     (_S.RUNNING, _BOTH, Event.LOSE, _T(_S.READY, charge=Charge.LOSS, token=_RETIRED)),
+    (_S.RUNNING, _BOTH, Event.DOUBT, _T(_S.READY, charge=Charge.DOUBT, token=_RETIRED)),
+    (_S.RUNNING, _H, Event.LOSE_ONCE, _T(_S.FAILED, charge=Charge.LOSS, token=_RETIRED, error=ErrorFate.SET)),
+    (_S.RUNNING, _H, Event.LOSE_ONCE_TO_HOOK,
+     _T(_S.READY, Step.FAILED_HOOK, Charge.LOSS, _RETIRED, Due.NOW, ErrorFate.SET)),
     (_S.RUNNING, _H, Event.QUARANTINE, _T(_S.FAILED, charge=Charge.LOSS, token=_RETIRED, error=ErrorFate.SET)),
     (_S.RUNNING, _H, Event.COMPLETE, _T(_S.COMPLETED, charge=Charge.ATTEMPT, token=_RETIRED, error=ErrorFate.CLEARED)),
     (_S.RUNNING, _H, Event.RETRY,
@@ -184,10 +195,14 @@ _EVENT_OF: Final = {
     OutcomeKind.LOST: Event.LOSE,
     OutcomeKind.CANCELLED: Event.CANCEL,
 }
-_RUNS_AGAIN: Final = frozenset({Event.RETRY, Event.SNOOZE, Event.HAND_BACK, Event.LOSE})
+_RUNS_AGAIN: Final = frozenset({Event.RETRY, Event.SNOOZE, Event.HAND_BACK, Event.LOSE, Event.DOUBT})
+_HOOKED: Final = {Event.FAIL: Event.FAIL_TO_HOOK, Event.LOSE_ONCE: Event.LOSE_ONCE_TO_HOOK}
+_ONCE: Final = {Event.RETRY: Event.FAIL, Event.SNOOZE: Event.FAIL, Event.LOSE: Event.LOSE_ONCE}
 
 
-def event_of(kind: OutcomeKind, step: Step, losses: int, *, has_hook: bool, cancel_asked: bool = False) -> Event:
+def event_of(
+    kind: OutcomeKind, step: Step, losses: int, *, has_hook: bool, cancel_asked: bool = False, once: bool = False
+) -> Event:
     """The event that an outcome is for a job.
 
     Args:
@@ -196,22 +211,54 @@ def event_of(kind: OutcomeKind, step: Step, losses: int, *, has_hook: bool, canc
         losses: the job's losses so far.
         has_hook: the job has a failed().
         cancel_asked: an operator asked for this run to be stopped: where the job would run again, it is cancelled.
+        once: its handle() never starts twice: where it would run again although it has started, it fails for good.
     """
     event = _EVENT_OF[kind]
     if event is Event.LOSE and losses + 1 >= LOSSES_MAX:
         return Event.QUARANTINE
     if cancel_asked and event in _RUNS_AGAIN:
         return Event.CANCEL
-    if event is Event.FAIL and has_hook and step is Step.HANDLE:
-        return Event.FAIL_TO_HOOK
+    if step is Step.HANDLE:
+        if once:
+            event = _ONCE.get(event, event)
+        if has_hook:
+            event = _HOOKED.get(event, event)
     return event
 
 
-def release_event(state: JobState, losses: int, *, cancel_asked: bool = False) -> Event:
-    """The event that the end of its session is for a job that the session holds."""
-    if state is JobState.ASSIGNED:
+class Holding(NamedTuple):
+    """What decides about a job whose session ends.
+
+    Attributes:
+        started: the store has its start mark.
+        careful: the mark is asked for before it starts (see `TakenJob.careful`).
+    """
+
+    state: JobState
+    step: Step
+    losses: int
+    started: bool
+    careful: bool
+    once: bool
+    has_hook: bool
+    cancel_asked: bool
+
+
+def release_event(job: Holding) -> Event:
+    """The event that the end of its session is for a job that the session holds.
+
+    A run without its mark had most likely not begun: it is given back uncharged. It may have begun just then, though,
+    and have killed its node: so it counts as a doubt, and is marked before it starts from now on. No mark is
+    proof then.
+    """
+    if job.state is JobState.ASSIGNED:
         return Event.HAND_BACK
-    return event_of(OutcomeKind.LOST, Step.HANDLE, losses, has_hook=False, cancel_asked=cancel_asked)
+    if not job.started:
+        if job.cancel_asked:
+            return Event.CANCEL
+        return Event.HAND_BACK if job.careful else Event.DOUBT
+    return event_of(OutcomeKind.LOST, job.step, job.losses, has_hook=job.has_hook, cancel_asked=job.cancel_asked,
+                    once=job.once)
 
 
 def landing(to: JobState, delay_s: float) -> JobState:
@@ -226,6 +273,13 @@ def charged(charge: Charge, attempts: int, losses: int) -> tuple[int, int]:
     if charge is Charge.LOSS:
         return attempts, losses + 1
     return (0, 0) if charge is Charge.RESET else (attempts, losses)
+
+
+def doubts_after(charge: Charge, doubts: int) -> int:
+    """Doubts after a charge."""
+    if charge is Charge.DOUBT:
+        return doubts + 1
+    return 0 if charge is Charge.RESET else doubts
 
 
 def attempt_number(attempts: int, step: Step) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from callboard.core.ports.clock import Bell, Clock
 from callboard.core.ports.cluster import ClusterBackend
 from callboard.core.ports.executors import Executor, ExecutorEvents, ExecutorHost
+from callboard.core.ports.life import LifeStore
 from callboard.core.ports.operators import OperatorStore
 from callboard.core.ports.store import JobStore, LeaderStore, NodeStore, Producer
 
@@ -22,6 +23,7 @@ __all__ = [
     "ExecutorHost",
     "JobStore",
     "LeaderStore",
+    "LifeStore",
     "NodeStore",
     "OperatorStore",
     "Producer",

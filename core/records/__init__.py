@@ -7,6 +7,7 @@ in `_ms`. Values that are made once per job on the hot path are NamedTuples (hal
 from __future__ import annotations
 
 from callboard.core.records.jobs import (
+    RESULT_TTL_S,
     Backoff,
     ErrorRecord,
     FinishReceipt,
@@ -15,10 +16,12 @@ from callboard.core.records.jobs import (
     NewJob,
     Outcome,
     OutcomeKind,
+    Progress,
     PushReceipt,
     Step,
     TakenJob,
     Token,
+    UniqueUntil,
 )
 from callboard.core.records.nodes import (
     Assignment,
@@ -44,7 +47,10 @@ from callboard.core.records.operators import (
     Characteristics,
     FenceView,
     JobRecord,
+    ProgressView,
     QueueCounts,
+    QueueLimits,
+    RunRecord,
     ScheduleRow,
 )
 from callboard.core.records.terms import (
@@ -55,6 +61,7 @@ from callboard.core.records.terms import (
 )
 
 __all__ = [
+    "RESULT_TTL_S",
     "AssignReceipt",
     "Assignment",
     "Backoff",
@@ -80,11 +87,15 @@ __all__ = [
     "Plan",
     "PoolReport",
     "PoolView",
+    "Progress",
+    "ProgressView",
     "Promoted",
     "PushReceipt",
     "QueueCounts",
+    "QueueLimits",
     "QueueShare",
     "Released",
+    "RunRecord",
     "ScheduleRow",
     "SessionId",
     "SessionView",
@@ -94,4 +105,5 @@ __all__ = [
     "Term",
     "TermClaim",
     "Token",
+    "UniqueUntil",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 
 class JobState(IntEnum):
@@ -18,6 +18,14 @@ class JobState(IntEnum):
     FAILED = 5
     CANCELLED = 6
     FORGOTTEN = 7  # purged or forgotten by an operator: only the id is remembered
+
+
+class UniqueUntil(IntEnum):
+    """How long a job holds its unique key. The numbers are stored, so they never change."""
+
+    STARTED = 0  # until a node takes it: the key is free from then on, for good
+    DONE = 1  # until it has ended
+    PERIOD = 2  # for `unique_period_s` from its push, whatever becomes of it
 
 
 class Step(IntEnum):
@@ -50,15 +58,24 @@ class Backoff(NamedTuple):
     jitter: float = 0.0
 
 
+RESULT_TTL_S: Final = 3_600.0
+"""How long a result is kept unless the job says otherwise."""
+
+
 @dataclass(frozen=True, slots=True)
 class NewJob:
     """A validated job on its way into the store.
 
     Attributes:
-        body: msgpack of `{"a": {field: value}, "h": headers or absent}`; opaque to the store.
+        body: msgpack of `{"a": {field: value}, "h": headers or absent, "t": tags or absent}`; opaque to the store.
         max_attempts, timeout_s, backoff: None takes the queue's setting on the node that runs it.
-        unique: at most one live job with this key exists; a push that meets it gets that job's id.
+        unique: at most one job holds this key; a push that meets it gets that job's id.
         has_failed_hook: a failed() step follows when the job fails for good.
+        unique_until: how long it holds the key.
+        unique_period_s: for UniqueUntil.PERIOD, by the store's clock.
+        at_most_once: its handle() never starts twice: what is lost, or asks to be run again, fails for good.
+        expires_s: from the push on, by the store's clock: a run that was not assigned by then never is.
+        result_ttl_s: how long its result is kept; 0 keeps none.
     """
 
     id: str
@@ -72,6 +89,11 @@ class NewJob:
     backoff: Backoff | None = None
     unique: str | None = None
     has_failed_hook: bool = False
+    unique_until: UniqueUntil = UniqueUntil.DONE
+    unique_period_s: float | None = None
+    at_most_once: bool = False
+    expires_s: float | None = None
+    result_ttl_s: float = RESULT_TTL_S
 
 
 class PushReceipt(NamedTuple):
@@ -95,6 +117,8 @@ class TakenJob(NamedTuple):
         ref: the store's own handle of the row (int or str), to be given back with the outcome.
         attempt: 1 at the first try.
         losses: how often a node died under it.
+        doubts: how often a node died that may have started it, or not: see `careful`.
+        at_most_once: its handle() never starts twice.
     """
 
     ref: int
@@ -112,6 +136,13 @@ class TakenJob(NamedTuple):
     error: bytes | None
     has_failed_hook: bool
     pushed_ms: int
+    doubts: int = 0
+    at_most_once: bool = False
+
+    @property
+    def careful(self) -> bool:
+        """Whether the store must have its start mark before it starts, with no job before or behind it in its child."""
+        return self.doubts > 0 or self.at_most_once
 
 
 class Held(NamedTuple):
@@ -139,12 +170,27 @@ class Outcome(NamedTuple):
 
     Attributes:
         error: msgpack of an ErrorRecord, bounded; for RETRY, FAILED, LOST.
+        result: msgpack of what the job returned, bounded; for COMPLETED. None: it returned None.
     """
 
     held: Held
     kind: OutcomeKind
     delay_s: float = 0.0
     error: bytes | None = None
+    result: bytes | None = None
+
+
+class Progress(NamedTuple):
+    """How far a running job says that it is.
+
+    Attributes:
+        fraction: 0.0 to 1.0, where it knows.
+        message: at most 500 characters.
+    """
+
+    held: Held
+    fraction: float | None = None
+    message: str = ""
 
 
 class FinishReceipt(NamedTuple):

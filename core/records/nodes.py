@@ -158,19 +158,22 @@ class Released:
         lost: were running: a loss charged, ready again.
         quarantined: ids on the failed list now, because their losses ran out.
         ended: False: the session goes on, for it had beaten meanwhile.
+        doubted: were running and had no start mark: uncharged, but each runs carefully from now on.
     """
 
     handed_back: int
     lost: int
     quarantined: tuple[str, ...] = ()
     ended: bool = True
+    doubted: int = 0
 
 
 class Promoted(NamedTuple):
-    """What promote_due did: jobs moved, and seconds until the next one is due (None: none waits)."""
+    """What promote_due did: jobs moved, seconds until the next one is due (None: none waits), jobs that expired."""
 
     moved: int
     next_due_s: float | None
+    expired: int = 0
 
 
 class CancelRequest(NamedTuple):

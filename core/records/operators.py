@@ -10,7 +10,7 @@ from callboard.core.records.jobs import JobState, NewJob, Token
 
 
 class QueueCounts(NamedTuple):
-    """Jobs of one queue by state. `completed` and `failed_total` count since the store began, and survive pruning."""
+    """Jobs of one queue by state, and its limits. `completed` and `cancelled` count since the store began."""
 
     queue: str
     delayed: int
@@ -21,11 +21,62 @@ class QueueCounts(NamedTuple):
     completed: int
     cancelled: int
     paused: bool
+    max_depth: int | None = None
+    aging_s: float | None = None
+
+
+class QueueLimits(NamedTuple):
+    """What an operator ordered for one queue; None: the store's default.
+
+    Attributes:
+        max_depth: delayed and ready jobs; a push beyond it is refused.
+        aging_s: a job that has waited this long is a priority higher.
+    """
+
+    max_depth: int | None = None
+    aging_s: float | None = None
+
+
+class ProgressView(NamedTuple):
+    """What a job last said of its progress."""
+
+    fraction: float | None
+    message: str
+    at_ms: int
+
+
+class RunRecord(NamedTuple):
+    """A run of a job that is over, and did not complete it.
+
+    Attributes:
+        token: its assignment.
+        node: whose it was; empty where it is not known any more.
+        assigned_ms: by the store's clock, as the others.
+        taken_ms: when its node had it.
+        started_ms: when the store heard that it had begun; None: it ended before, or never began.
+        end: what ended it: the value of a `core.lifecycle.Event`.
+        error: msgpack of an ErrorRecord.
+    """
+
+    token: Token
+    node: str
+    assigned_ms: int
+    taken_ms: int
+    started_ms: int | None
+    ended_ms: int
+    end: str
+    error: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """A job as an operator sees it."""
+    """A job as an operator sees it.
+
+    Attributes:
+        token, node, assigned_ms, taken_ms, started_ms: of its last run; they stay when it has ended.
+        history: runs before that, and the last one too unless it completed the job or goes on; the newest 20 at most,
+            oldest first.
+    """
 
     id: str
     name: str
@@ -43,6 +94,16 @@ class JobRecord:
     body: bytes
     error: bytes | None
     unique: str | None = None
+    doubts: int = 0
+    at_most_once: bool = False
+    expires_ms: int | None = None
+    assigned_ms: int | None = None
+    taken_ms: int | None = None
+    started_ms: int | None = None
+    result: bytes | None = None
+    result_until_ms: int | None = None
+    progress: ProgressView | None = None
+    history: tuple[RunRecord, ...] = ()
 
 
 class FenceView(NamedTuple):

@@ -18,7 +18,7 @@ from callboard.core.errorrecord import (
 )
 from callboard.core.errors import CodecError
 from callboard.core.options import DELAY_MAX_S
-from callboard.core.records import Backoff, ErrorRecord, Held, OutcomeKind, Step, TakenJob, Token
+from callboard.core.records import Backoff, ErrorRecord, Held, Outcome, OutcomeKind, Step, TakenJob, Token
 from callboard.core.runs import EndKind, RunEnd
 from callboard.core.verdict import QueueDefaults, outcome_of
 
@@ -48,8 +48,8 @@ OWN_DOING = [EndKind.RAISED, EndKind.TIMED_OUT, EndKind.CHILD_DIED]
 def test_what_the_job_did_itself_costs_an_attempt_and_is_tried_again_until_they_are_used_up(kind):
     for attempt in (1, 2):
         outcome = verdict(kind, job(attempt), error=BOOM)
-        assert outcome == (HELD, OutcomeKind.RETRY, 60.0, encode_error(BOOM))
-    assert verdict(kind, job(3), error=BOOM) == (HELD, OutcomeKind.FAILED, 0.0, encode_error(BOOM))
+        assert outcome == Outcome(HELD, OutcomeKind.RETRY, 60.0, encode_error(BOOM))
+    assert verdict(kind, job(3), error=BOOM) == Outcome(HELD, OutcomeKind.FAILED, 0.0, encode_error(BOOM))
 
 
 def test_the_jobs_own_numbers_go_before_the_queues():
@@ -77,7 +77,7 @@ def test_a_wish_does_not_bring_more_attempts():
 
 
 def test_a_snooze_costs_nothing_even_at_the_last_attempt():
-    assert verdict(EndKind.RAISED, job(3), snooze_s=30.0) == (HELD, OutcomeKind.SNOOZED, 30.0, None)
+    assert verdict(EndKind.RAISED, job(3), snooze_s=30.0) == Outcome(HELD, OutcomeKind.SNOOZED, 30.0, None)
 
 
 @pytest.mark.parametrize("wish", [math.nan, -1.0, math.inf, -math.inf, 1e300])
@@ -97,7 +97,7 @@ def test_a_wish_out_of_range_is_bounded(wish):
 )
 @pytest.mark.parametrize("step", list(Step))
 def test_what_costs_nothing(end, outcome, delay_s, step):
-    assert verdict(end, job(3, step=step)) == (HELD, outcome, delay_s, None)
+    assert verdict(end, job(3, step=step)) == Outcome(HELD, outcome, delay_s)
 
 
 @pytest.mark.parametrize(("end", "kind"), [(EndKind.NEIGHBOUR_DIED, "ChildDied"), (EndKind.INTERRUPTED, "Interrupted")])

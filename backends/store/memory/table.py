@@ -16,6 +16,7 @@ from callboard.core.lifecycle import (
     Due,
     ErrorFate,
     Event,
+    Holding,
     charged,
     isolated,
     landing,
@@ -148,7 +149,9 @@ class Table:
         quarantined: list[str] = []
         for row in list(session.held.values()):
             state = row.state
-            event = release_event(state, row.losses, cancel_asked=row.cancel_asked)
+            event = release_event(Holding(
+                state, row.step, row.losses, started=True, careful=False, once=False, has_hook=row.job.has_failed_hook,
+                cancel_asked=row.cancel_asked))
             counts[state] += 1
             if event is Event.QUARANTINE:
                 quarantined.append(row.job.id)

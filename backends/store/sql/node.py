@@ -120,7 +120,7 @@ class NodePart(Part):
             stale: list[Held] = []
             quarantined: list[str] = []
             for outcome in outcomes:
-                held, kind, delay_s, error = outcome
+                held, kind, delay_s, error, _ = outcome
                 row = rows.get(held.ref)
                 if row is None or row.seq != held.token.seq or row.epoch != held.token.epoch or row.id != held.id:
                     stale.append(held)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from callboard.core.lifecycle import Event, release_event
-from callboard.core.records import JobState, Released
+from callboard.core.lifecycle import Event, Holding, release_event
+from callboard.core.records import JobState, Released, Step
 
 from .changes import SQL as CHANGES
 from .changes import Changes, Row
@@ -36,7 +36,9 @@ def release(tx: Tx, session: SessionId, reason: str, node_lost: bytes, counter: 
     rows = [Row(*found) for found in tx.execute(CHANGES["rows_held"], (session,))]
     for row in rows:
         state = JobState(row.state)
-        event = release_event(state, row.losses, cancel_asked=bool(row.cancel))
+        event = release_event(Holding(
+            state, Step(row.step), row.losses, started=True, careful=False, once=False,
+            has_hook=bool(row.has_failed_hook), cancel_asked=bool(row.cancel)))
         handed_back += state is JobState.ASSIGNED
         if event is Event.QUARANTINE:
             quarantined.append(row.id)
