@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+from kit import eventually
 
 from callboard.core.messages import Crash
 from callboard.core.records import JobState
@@ -34,6 +35,7 @@ def test_what_runs_ends_and_what_waits_is_handed_back_uncharged(bench):
     held.wait_started()
     node.stop(grace_s=20.0)
     node.events.wait("elector.stepped_down")
+    eventually(lambda: bench.store.counts(["q"])[0].ready == 8, 10.0, "what never started is handed back")
     held.gate.set()
     assert node.wait(20.0) == 0
     bench.nodes.remove(node)
