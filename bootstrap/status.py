@@ -69,7 +69,11 @@ class NodeView:
 
 @dataclass(frozen=True, slots=True)
 class RunningView:
-    """A running job; pid and seconds are None where its node's socket did not answer."""
+    """A running job; pid and seconds are None where its node's socket did not answer.
+
+    Attributes:
+        fraction, message: what the job last said of its progress; the fraction is 0.0 to 1.0.
+    """
 
     id: str
     name: str
@@ -77,6 +81,8 @@ class RunningView:
     node: str
     pid: int | None
     seconds: float | None
+    fraction: float | None = None
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +99,7 @@ class QueueView:
     cancelled: int
     paused: bool
     slots: int
+    max_depth: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +171,14 @@ def _queue(name: str, counts: QueueCounts | None, nodes: Sequence[NodeView]) -> 
     slots = sum(pool.slots for node in nodes for pool in node.pools if name in pool.queues)
     if counts is None:
         return QueueView(name, 0, 0, 0, 0, 0, 0, 0, paused=False, slots=slots)
-    return QueueView(*counts, slots)
+    return QueueView(
+        counts.queue, counts.delayed, counts.ready, counts.assigned, counts.running, counts.failed, counts.completed,
+        counts.cancelled, counts.paused, slots, counts.max_depth)
 
 
 def _running(rows: Sequence[JobRecord], told: Mapping[str, NodeStatus]) -> tuple[RunningView, ...]:
     """What the store says runs; with pid and seconds where the job's node told them."""
     details = {job_id: (pid, round(seconds, 3)) for status in told.values()
                for job_id, _, _, pid, seconds in status.running}
-    return tuple(RunningView(row.id, row.name, row.queue, row.node or "", *details.get(row.id, (None, None)))
-                 for row in rows[:RUNNING_MAX])
+    return tuple(RunningView(row.id, row.name, row.queue, row.node or "", *details.get(row.id, (None, None)),
+                             *((None, "") if row.progress is None else row.progress[:2])) for row in rows[:RUNNING_MAX])

@@ -34,6 +34,8 @@ COMMANDS: Final = {
     "status": CommandPlace("status", "status", "Show nodes, leader, queues, slots, what runs, and health."),
     "scale": CommandPlace("scale", "scale", "Set how many jobs of a queue run side by side, while they run."),
     "events": CommandPlace("events", "events", "Show what the nodes' actors log; --follow shows it as it happens."),
+    "job": CommandPlace("job", "job", "Show one job, and what happened to it so far."),
+    "why": CommandPlace("job", "why", "Say in a sentence what a job waits for."),
     "failed": CommandPlace("failed", "failed", "Look at jobs that failed for good; retry or forget them."),
     "schedule": CommandPlace("schedule", "schedule", "Look at the cron entries."),
     "pause": CommandPlace("queues", "pause", "Start no more jobs of a queue, until it is resumed."),

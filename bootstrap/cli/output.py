@@ -84,6 +84,12 @@ def instant(ms: int | None) -> str:
         return f"{ms} ms"
 
 
+def moment(ms: int) -> str:
+    """An instant as ISO 8601 in UTC, to the millisecond."""
+    second = instant(ms)
+    return f"{second[:-1]}.{ms % 1000:03}Z" if second.endswith("Z") else second
+
+
 def count(number: int, thing: str) -> str:
     """`1 job`, `2 jobs`."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"

@@ -12,7 +12,7 @@ from callboard.cli.output import ago, coloured, count, say, say_json, table
 from callboard.config import Config
 
 if TYPE_CHECKING:
-    from callboard.status import NodeView, Status
+    from callboard.status import NodeView, QueueView, RunningView, Status
 
 RUNNING_SHOWN = 20
 
@@ -68,16 +68,27 @@ def _show(found: Status, *, as_json: bool) -> None:
         say()
         table(("QUEUE", "READY", "DELAYED", "ASSIGNED", "RUNNING", "FAILED", "COMPLETED", "CANCELLED", "SLOTS", ""),
               [(queue.queue, queue.ready, queue.delayed, queue.assigned, queue.running, queue.failed, queue.completed,
-                queue.cancelled, queue.slots, "paused" if queue.paused else "") for queue in found.queues],
+                queue.cancelled, queue.slots, _note(queue)) for queue in found.queues],
               right=("READY", "DELAYED", "ASSIGNED", "RUNNING", "FAILED", "COMPLETED", "CANCELLED", "SLOTS"))
     if found.running:
         say()
-        table(("RUNNING", "NAME", "QUEUE", "NODE", "PID", "SECONDS"),
+        table(("RUNNING", "NAME", "QUEUE", "NODE", "PID", "SECONDS", "PROGRESS"),
               [(job.id, job.name, job.queue, job.node, "" if job.pid is None else str(job.pid),
-                "" if job.seconds is None else f"{job.seconds:.1f}") for job in found.running[:RUNNING_SHOWN]],
+                "" if job.seconds is None else f"{job.seconds:.1f}", _progress(job))
+               for job in found.running[:RUNNING_SHOWN]],
               right=("PID", "SECONDS"))
         if len(found.running) > RUNNING_SHOWN:
             say(f"and {len(found.running) - RUNNING_SHOWN} more")
+
+
+def _progress(job: RunningView) -> str:
+    share = "" if job.fraction is None else f"{job.fraction:.0%}"
+    return f"{share} {job.message}".strip()
+
+
+def _note(queue: QueueView) -> str:
+    words = [] if queue.max_depth is None else [f"at most {queue.max_depth:,} wait"]
+    return ", ".join([*words, "paused"] if queue.paused else words)
 
 
 def _pools(node: NodeView) -> str:
