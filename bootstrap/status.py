@@ -180,5 +180,9 @@ def _running(rows: Sequence[JobRecord], told: Mapping[str, NodeStatus]) -> tuple
     """What the store says runs; with pid and seconds where the job's node told them."""
     details = {job_id: (pid, round(seconds, 3)) for status in told.values()
                for job_id, _, _, pid, seconds in status.running}
-    return tuple(RunningView(row.id, row.name, row.queue, row.node or "", *details.get(row.id, (None, None)),
-                             *((None, "") if row.progress is None else row.progress[:2])) for row in rows[:RUNNING_MAX])
+    views: list[RunningView] = []
+    for row in rows[:RUNNING_MAX]:
+        pid, seconds = details.get(row.id, (None, None))
+        fraction, message = (None, "") if row.progress is None else (row.progress.fraction, row.progress.message)
+        views.append(RunningView(row.id, row.name, row.queue, row.node or "", pid, seconds, fraction, message))
+    return tuple(views)
