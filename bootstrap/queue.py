@@ -14,6 +14,7 @@ from callboard.core.job import Job
 from callboard.core.options import JobOptions, did_you_mean, name_of, parse_options
 from callboard.core.records import NewJob
 from callboard.core.registry import JobDefinition, encode_body, fields_of, registry
+from callboard.drivers import redis_address
 from callboard.failed import FailedList
 from callboard.ids import new_job_id
 from callboard.jobs import BoundJob, FunctionJob
@@ -271,8 +272,8 @@ def _database_driver(queue: str | None) -> Queue:
     return connect(url, queue=queue or os.environ.get("QUEUE_DATABASE_QUEUE", ""))
 
 
-def _redis_driver(_queue: str | None) -> Queue:
-    return connect("redis://")
+def _redis_driver(queue: str | None) -> Queue:
+    return connect(redis_address(os.environ), queue=queue or os.environ.get("QUEUE_REDIS_QUEUE", ""))
 
 
 _DRIVERS = {"memory": _memory_driver, "database": _database_driver, "redis": _redis_driver}
