@@ -1,0 +1,38 @@
+"""Real servers for tests, without root and without touching the system.
+
+    with servers.redis() as server:
+        server.url
+        server.kill()
+        server.start()
+
+A machine that has no such server and can't get it skips the test with the reason, and fails it under CI=true.
+"""
+
+from __future__ import annotations
+
+from kit import require
+
+from servers.packages import Missing
+from servers.postgresqlserver import PostgresqlOptions, PostgresqlServer
+from servers.process import Broken, Server
+from servers.redisserver import RedisOptions, RedisServer
+
+__all__ = ["Broken", "Missing", "PostgresqlServer", "RedisServer", "Server", "postgresql", "redis"]
+
+
+def redis(**options: object) -> RedisServer:
+    """A new Redis, not yet started; options: see RedisOptions."""
+    return _made(lambda: RedisServer(RedisOptions(**options)))
+
+
+def postgresql(**options: object) -> PostgresqlServer:
+    """A new PostgreSQL, not yet started; options: see PostgresqlOptions."""
+    return _made(lambda: PostgresqlServer(PostgresqlOptions(**options)))
+
+
+def _made(make):
+    try:
+        return make()
+    except Missing as error:
+        require(None, str(error))
+        raise
