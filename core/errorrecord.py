@@ -6,7 +6,8 @@ from typing import Final
 
 from callboard.core.codec import decode, encode
 from callboard.core.errors import CodecError
-from callboard.core.records import ErrorRecord
+from callboard.core.lifecycle import Event
+from callboard.core.records import ErrorRecord, OutcomeKind
 
 KIND_MAX: Final = 255
 MESSAGE_MAX: Final = 2_000
@@ -50,3 +51,23 @@ def _head(text: str, limit: int) -> str:
 
 def _clean(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+EXPIRED: Final = encode_error(ErrorRecord("Expired", "no node had got it when its time was up (`expires`)"))
+"""Why a job was cancelled that expired."""
+_LOST: Final = encode_error(ErrorRecord("NodeLost", "the process that ran the job vanished"))
+_SNOOZED_ONCE: Final = encode_error(ErrorRecord(
+    "Snooze", "it asked to be run again later, but it starts at most once (`at_most_once`)"))
+_FINAL: Final = frozenset({Event.QUARANTINE, Event.LOSE_ONCE, Event.LOSE_ONCE_TO_HOOK, Event.FAIL, Event.FAIL_TO_HOOK})
+
+
+def node_lost(node: str, reason: str) -> bytes:
+    """Why a run ended whose session did."""
+    return encode_error(ErrorRecord("NodeLost", f"node {node} was lost: {reason}"))
+
+
+def error_at_end(event: Event, kind: OutcomeKind, error: bytes | None) -> bytes | None:
+    """The error of a run that ended so: what its node says, or where it says nothing and the job fails, why."""
+    if error is not None or event not in _FINAL:
+        return error
+    return {OutcomeKind.LOST: _LOST, OutcomeKind.SNOOZED: _SNOOZED_ONCE}.get(kind)
