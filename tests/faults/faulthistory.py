@@ -1,6 +1,7 @@
 """What a fault test judges by: the jobs' own evidence, the store's rows read without callboard, and the nodes' logs."""
 
 import contextlib
+import functools
 import sqlite3
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -138,15 +139,24 @@ class History:
     """Runs by evidence, rows by the store, events by the logs; and the rules that hold whatever happened."""
 
     def __init__(self, fleet) -> None:
+        self._file = fleet.file
         self.runs = read_evidence(fleet.folder)
-        self.rows = fleet.file.rows()
-        self.counters = fleet.file.counters()
         self.deaths = list(fleet.deaths)
         self.events = [{**event, "label": process.label} for process in fleet.processes for event in process.events()]
         self.by_job = {}
         for run in self.runs:
             self.by_job.setdefault(run.job, []).append(run)
         self.lost = {token for death in self.deaths for token in death.running.values()}
+
+    @functools.cached_property
+    def rows(self):
+        """Every job by its id, when it is first asked for."""
+        return self._file.rows()
+
+    @functools.cached_property
+    def counters(self):
+        """(completed, failed) as the store counts them, when they are first asked for."""
+        return self._file.counters()
 
     def named(self, event):
         """Events of that name."""

@@ -1,4 +1,4 @@
-"""Real node processes on one SQLite file, killed, stopped and restarted by a test; what they did is kept."""
+"""Real node processes on one store, killed, stopped and restarted by a test; what they did is kept."""
 
 import json
 import os
@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from faulthistory import History, StoreFile
+from faultview import StoreView
 from kit import eventually
 
 import callboard
@@ -117,19 +118,20 @@ class Fleet:
         folder: where the file, the evidence and the logs go; it is the history.
         plants: what is planted into each node, mutants first.
         lease_ttl_s, session_ttl_s: of every node.
+        store: where the jobs are, a `faultstores.Home`; a SQLite file in the folder unless given.
         chance: the test's one source of random numbers.
     """
 
-    def __init__(self, folder, *plants, lease_ttl_s=1.5, session_ttl_s=2.0, slots=2) -> None:
+    def __init__(self, folder, *plants, lease_ttl_s=1.5, session_ttl_s=2.0, slots=2, store=None) -> None:
         self.folder = folder
         self.plants = tuple(plant for plant in plants if plant)
         self.lease_ttl_s = lease_ttl_s
         self.session_ttl_s = session_ttl_s
         self.slots = slots
         self.chance = random.Random(SEED)
-        self.url = f"sqlite:///{folder / 'jobs.db'}"
+        self.url = store.url if store else f"sqlite:///{folder / 'jobs.db'}"
         self.queue = callboard.connect(self.url)
-        self.file = StoreFile(folder / "jobs.db")
+        self.file = StoreView(self.url) if store else StoreFile(folder / "jobs.db")
         self.processes = []
         self.nodes = {}
         self.deaths = []
