@@ -12,12 +12,23 @@ from __future__ import annotations
 
 from kit import require
 
+from servers.mariadbserver import MariadbOptions, MariadbServer
 from servers.packages import Missing
 from servers.postgresqlserver import PostgresqlOptions, PostgresqlServer
 from servers.process import Broken, Server
 from servers.redisserver import RedisOptions, RedisServer
 
-__all__ = ["Broken", "Missing", "PostgresqlServer", "RedisServer", "Server", "postgresql", "redis"]
+__all__ = [
+    "Broken",
+    "MariadbServer",
+    "Missing",
+    "PostgresqlServer",
+    "RedisServer",
+    "Server",
+    "mariadb",
+    "postgresql",
+    "redis",
+]
 
 
 def redis(**options: object) -> RedisServer:
@@ -28,6 +39,11 @@ def redis(**options: object) -> RedisServer:
 def postgresql(**options: object) -> PostgresqlServer:
     """A new PostgreSQL, not yet started; options: see PostgresqlOptions."""
     return _made(lambda: PostgresqlServer(PostgresqlOptions(**options)))
+
+
+def mariadb(**options: object) -> MariadbServer:
+    """A new MariaDB, not yet started; options: see MariadbOptions."""
+    return _made(lambda: MariadbServer(MariadbOptions(**options)))
 
 
 def _made(make):

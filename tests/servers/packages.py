@@ -221,6 +221,8 @@ class Apt:
             "Dir::Etc::sourceparts": folder / "sources",
             "Dir::State::lists": folder / "lists",
             "Dir::Cache": folder / "cache",
+            "Dir::Cache::pkgcache": "",
+            "Dir::Cache::srcpkgcache": "",
             "Debug::NoLocking": 1,  # this machine's dpkg is only read; ours is locked by _locked
             "APT::Sandbox::User": "" if os.getuid() else "root",
         }
