@@ -7,6 +7,7 @@ from pathlib import Path
 import faultkit
 import pytest
 from faulthistory import Violation
+from faultstores import Home
 
 _failed = pytest.StashKey()
 
@@ -24,19 +25,22 @@ def pytest_runtest_makereport(item, call):
 
 @pytest.fixture
 def fleet(request):
-    """Make a fleet: `fleet(*plants, slots=2, ...)`, see faultkit.Fleet."""
-    made = []
+    """Make a fleet: `fleet(*plants, kind="redis", slots=2, ...)`, see faultkit.Fleet; on SQLite unless told."""
+    made, homes = [], []
     home = Path(tempfile.mkdtemp(prefix="callboard-faults-"))
 
-    def make(*plants, **settings):
+    def make(*plants, kind="sqlite", **settings):
         folder = home / f"fleet-{len(made)}"
+        if kind != "sqlite":
+            homes.append(Home(kind))
+            settings["store"] = homes[-1]
         folder.mkdir()
         made.append(faultkit.Fleet(folder, *plants, **settings))
         return made[-1]
 
     print(f"CALLBOARD_TEST_SEED={faultkit.SEED}")  # noqa: T201 - shown when the test fails, to run the same again
     yield make
-    for one in made:
+    for one in [*made, *homes]:
         one.close()
     if request.node.stash.get(_failed, True):
         print(f"the history is kept in {home}")  # noqa: T201 - shown with the failure

@@ -1,7 +1,8 @@
 """A program that pushes, killed by its test at any moment and started again.
 
 Usage: fault_pusher.py URL FOLDER JOBS SELF_KILLS [PLANT ...]. Each id whose push has returned becomes a line of
-FOLDER/acknowledged.txt; what is not there is pushed (again) under the same id, singly and in batches by turns.
+FOLDER/acknowledged.txt; what is not there is pushed (again) under the same id, singly and in batches by turns. While
+the store is away it tries again; unknown.txt and refused.txt have a line for each try that failed.
 """
 
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 import faultjobs
 
 import callboard
+from callboard.core.errors import PushOutcomeUnknown, StoreUnavailable
 
 BATCH = 20
 PAUSE_S = 0.002
@@ -56,13 +58,25 @@ class Pusher:
 
     def push(self, ids):
         """One push; now and then this process dies before it can note the answer: an unknown outcome."""
-        receipt = self.queue.store.push([self.queue.prepare(faultjobs.noop.bind(), {"id": one}) for one in ids])
+        receipt = self.written([self.queue.prepare(faultjobs.noop.bind(), {"id": one}) for one in ids])
         if ids[0] in self.kill_at and ids[0] not in self.lines("lost.txt"):
             self.note("lost.txt", ids[:1])
             os.kill(os.getpid(), signal.SIGKILL)
         if receipt.new < len(ids):
             self.note("repeated.txt", ids)
         self.note("acknowledged.txt", ids)
+
+
+    def written(self, jobs):
+        """Push until it is acknowledged: while the store is away, again and again under the same ids."""
+        while True:
+            try:
+                return self.queue.store.push(jobs)
+            except PushOutcomeUnknown:
+                self.note("unknown.txt", [jobs[0].id])
+            except StoreUnavailable:
+                self.note("refused.txt", [jobs[0].id])
+            time.sleep(PAUSE_S)
 
 
 if __name__ == "__main__":

@@ -129,6 +129,7 @@ class Fleet:
         self.session_ttl_s = session_ttl_s
         self.slots = slots
         self.chance = random.Random(SEED)
+        self.store = store
         self.url = store.url if store else f"sqlite:///{folder / 'jobs.db'}"
         self.queue = callboard.connect(self.url)
         self.file = StoreView(self.url) if store else StoreFile(folder / "jobs.db")

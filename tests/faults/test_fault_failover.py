@@ -4,6 +4,7 @@ import faultjobs
 import pytest
 from faulthistory import bit, hold
 from faultkit import FULL, boot_s, tell, within
+from faultstores import on_each_store
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600 if FULL else 120)]
 
@@ -30,8 +31,9 @@ def kill_one(nodes, node):
     return [*ids, *after], took_s
 
 
-def test_kill_9_of_either_node_and_the_other_assigns_in_time(fleet):
-    nodes = fleet(slots=4, lease_ttl_s=LEASE_TTL_S)
+@on_each_store
+def test_kill_9_of_either_node_and_the_other_assigns_in_time(fleet, kind):
+    nodes = fleet(kind=kind, slots=4, lease_ttl_s=LEASE_TTL_S)
     nodes.start_all("n1", "n2")
     ids, leaders, followers = [], [], []
     for _ in range(KILLS):

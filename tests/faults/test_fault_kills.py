@@ -7,6 +7,7 @@ import faultjobs
 import pytest
 from faulthistory import bit, hold
 from faultkit import FULL, boot_s, kill_9, tell
+from faultstores import on_each_store, with_mutants
 from kit import eventually
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(400 if FULL else 120)]
@@ -106,20 +107,22 @@ def tell_of(load, killer, history):
          f"{unstarted} of them taken but not started; {uncharged} assigned ones went back uncharged")
 
 
-@pytest.mark.parametrize("mutant", ["", "no_rescue", "acknowledged_before_run", "charged_at_assign"])
-def test_nodes_killed_under_load_lose_nothing_and_charge_exactly(fleet, caught, mutant):
-    caught(mutant, lambda: run_under_kills(fleet(mutant, slots=1), SMALL if mutant else NODES))
+@with_mutants("no_rescue", "acknowledged_before_run", "charged_at_assign")
+def test_nodes_killed_under_load_lose_nothing_and_charge_exactly(fleet, caught, kind, mutant):
+    caught(mutant, lambda: run_under_kills(fleet(mutant, kind=kind, slots=1), SMALL if mutant else NODES))
 
 
-def test_children_and_nodes_killed_under_load(fleet):
-    history, killer = run_under_kills(fleet(slots=CHILDREN.slots), CHILDREN)
+@on_each_store
+def test_children_and_nodes_killed_under_load(fleet, kind):
+    history, killer = run_under_kills(fleet(kind=kind, slots=CHILDREN.slots), CHILDREN)
     bit(len(killer.children) >= CHILDREN.kills, "hardly a child was killed")
     attempts = sum(row.attempts - 1 for row in history.rows.values())
     bit(attempts > 0, "no child was killed inside of a job")
 
 
-def test_without_faults_each_of_10000_jobs_runs_once_and_both_nodes_work(fleet):
-    nodes = fleet(slots=4)
+@on_each_store
+def test_without_faults_each_of_10000_jobs_runs_once_and_both_nodes_work(fleet, kind):
+    nodes = fleet(kind=kind, slots=4)
     nodes.start_all("n1", "n2")
     ids = nodes.queue.push_many(faultjobs.noop.bind() for _ in range(10_000))
     nodes.settle(60)

@@ -4,6 +4,7 @@ import faultjobs
 import pytest
 from faulthistory import COMPLETED, FAILED, LOSSES_MAX, Violation, bit, hold
 from faultkit import FULL, tell, within
+from faultstores import with_mutants
 
 from callboard.core.errorrecord import decode_error
 
@@ -81,10 +82,10 @@ def check_alone(history, job):
     hold(not beside and not after, "G11", f"{last} ran beside {[*beside, *after][:3]}")
 
 
-@pytest.mark.parametrize("mutant", ["", "losses_not_counted", "no_isolation"])
-def test_poison_jobs_do_not_take_the_others_with_them(fleet, caught, mutant):
+@with_mutants("losses_not_counted", "no_isolation")
+def test_poison_jobs_do_not_take_the_others_with_them(fleet, caught, kind, mutant):
     def check():
-        history, killers = poison(fleet(mutant, slots=2, lease_ttl_s=1.0, session_ttl_s=1.5))
+        history, killers = poison(fleet(mutant, kind=kind, slots=2, lease_ttl_s=1.0, session_ttl_s=1.5))
         history.check_charges("G11")
         bit(len(history.deaths) == LOSSES_MAX, f"{len(history.deaths)} nodes died")
         again = sum(len(runs) > 1 for job, runs in history.by_job.items() if job not in killers)

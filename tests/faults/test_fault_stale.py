@@ -6,6 +6,7 @@ import faultjobs
 import pytest
 from faulthistory import COMPLETED, FAILED, Death, bit, hold
 from faultkit import FULL, boot_s, tell, within
+from faultstores import with_mutants
 from kit import eventually
 
 ROUNDS = 50 if FULL else 5
@@ -102,11 +103,12 @@ class Round:
         history.check_charges("G6")
 
 
-@pytest.mark.parametrize("mutant", ["", "matched_by_id", "token_reused"])
-def test_a_node_that_was_paused_past_its_ttl_does_no_harm(fleet, caught, mutant):
+@with_mutants("matched_by_id", "token_reused")
+def test_a_node_that_was_paused_past_its_ttl_does_no_harm(fleet, caught, kind, mutant):
     """Every take and finish also comes a second time, late: the same finish twice is one success."""
     def check():
-        nodes = fleet(mutant, "held_finishes", "late_copies", lease_ttl_s=1.0, session_ttl_s=1.5, slots=SLOTS)
+        nodes = fleet(mutant, "held_finishes", "late_copies", kind=kind, lease_ttl_s=1.0, session_ttl_s=1.5,
+                      slots=SLOTS)
         nodes.start_all("n1", "n2")
         refused = sum(Round(nodes, number).play() for number in range(ROUNDS))
         stale = len(nodes.history().named("job.stale_token"))

@@ -7,6 +7,7 @@ import faultjobs
 import pytest
 from faulthistory import bit, hold
 from faultkit import FULL, READY_S, boot_s, state_of, tell
+from faultstores import on_each_store
 from kit import eventually
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(400 if FULL else 120)]
@@ -15,8 +16,9 @@ STOPS = 20 if FULL else 5
 IN_ORDER = ["elector.stepped_down", "heartbeat.session_closed"]
 
 
-def test_sigterm_under_load_repeats_nothing_and_charges_nothing(fleet):
-    made = fleet(slots=2)
+@on_each_store
+def test_sigterm_under_load_repeats_nothing_and_charges_nothing(fleet, kind):
+    made = fleet(kind=kind, slots=2)
     made.start_all("n1", "n2")
     ids = made.queue.push_many(faultjobs.work.bind(0.005) for _ in range(STOPS * 1_000))
     handed_over, gaps = 0, []

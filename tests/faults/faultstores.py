@@ -1,0 +1,45 @@
+"""The durable stores that the promises are tested on; each on a real server of the test's own, killed as it likes."""
+
+from __future__ import annotations
+
+import pytest
+import servers
+
+from callboard.stores import STORE_SCHEMES
+
+SERVERS = {"redis": servers.redis, "postgresql": servers.postgresql, "mariadb": servers.mariadb}
+ON_SERVERS = tuple(kind for kind in SERVERS if kind in STORE_SCHEMES)
+KINDS = ("sqlite", *ON_SERVERS)
+
+
+class Home:
+    """Where the jobs of one test are: a server, started with a durable write for each commit.
+
+    Attributes:
+        server: None for a SQLite file.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.server = SERVERS[kind](durable=True)
+        self.server.start()
+
+    @property
+    def url(self) -> str:
+        """The store's address, with its password."""
+        return self.server.url
+
+    def close(self) -> None:
+        """Stop the server, and remove what it wrote."""
+        self.server.close()
+
+
+def with_mutants(*mutants: str):
+    """Parametrize `kind` and `mutant`: each store as it is, and the mutants, which are bugs of the SQLite store."""
+    cases = [(kind, "") for kind in KINDS] + [("sqlite", mutant) for mutant in mutants]
+    return pytest.mark.parametrize(("kind", "mutant"), cases, ids=[f"{kind}-{mutant}" if mutant else kind
+                                                                  for kind, mutant in cases])
+
+
+on_each_store = pytest.mark.parametrize("kind", KINDS)
+on_each_server = pytest.mark.parametrize("kind", ON_SERVERS)
