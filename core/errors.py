@@ -63,7 +63,7 @@ class Unserialisable(InvalidArgument):
 
 
 class PayloadTooLarge(InvalidArgument):
-    """Raised when a job's encoded arguments exceed the limit (1 MiB by default)."""
+    """Raised when a job's encoded arguments exceed the limit (1 MiB by default), or what it returned exceeds 64 KiB."""
 
 
 class InvalidSchedule(UsageError):
@@ -72,6 +72,10 @@ class InvalidSchedule(UsageError):
 
 class NotFound(QueueError):
     """Raised when no job (or schedule, or node) of that id or name is known."""
+
+
+class ResultLost(QueueError):
+    """Raised when a job completed and what it returned could not be kept: no plain data, or too large; says why."""
 
 
 class Conflict(QueueError):

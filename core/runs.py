@@ -31,6 +31,7 @@ class RunEnd(NamedTuple):
         retry_after_s: RAISED, TIMED_OUT: the job's own wish (RetryLater, or its retry_after method).
         snooze_s: RAISED by Snooze: charge nothing, run again after this.
         duration_s: how long it ran.
+        result: COMPLETED: what it returned, as `core.result` encodes it; None where it returned None or keeps none.
     """
 
     token: Token
@@ -40,6 +41,7 @@ class RunEnd(NamedTuple):
     retry_after_s: float | None = None
     snooze_s: float | None = None
     duration_s: float = 0.0
+    result: bytes | None = None
 
 
 class RunningJob(NamedTuple):
@@ -73,6 +75,7 @@ class JobSpec(NamedTuple):
     Attributes:
         fields: argument names in order; required ones are named in `required`.
         open_ended: takes further keyword arguments.
+        unique_until: of its unique key: a UniqueUntil, as a number.
     """
 
     name: str
@@ -87,3 +90,10 @@ class JobSpec(NamedTuple):
     doc: str = ""
     priority: int = 0
     delay_s: float = 0.0
+    at_most_once: bool = False
+    expires_s: float | None = None
+    result_ttl_s: float | None = None
+    tags: tuple[str, ...] = ()
+    unique: str | None = None
+    unique_until: int = 1
+    unique_period_s: float | None = None

@@ -119,6 +119,7 @@ class TakenJob(NamedTuple):
         losses: how often a node died under it.
         doubts: how often a node died that may have started it, or not: see `careful`.
         at_most_once: its handle() never starts twice.
+        keeps_result: the store keeps what it returns.
     """
 
     ref: int
@@ -138,6 +139,7 @@ class TakenJob(NamedTuple):
     pushed_ms: int
     doubts: int = 0
     at_most_once: bool = False
+    keeps_result: bool = True
 
     @property
     def careful(self) -> bool:
@@ -170,7 +172,7 @@ class Outcome(NamedTuple):
 
     Attributes:
         error: msgpack of an ErrorRecord, bounded; for RETRY, FAILED, LOST.
-        result: msgpack of what the job returned, bounded; for COMPLETED. None: it returned None.
+        result: what the job returned, as `core.result` encodes it, bounded; for COMPLETED. None: it returned None.
     """
 
     held: Held
