@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from callboard.backends.clock import SystemClock, machine_boot_id
 from callboard.backends.socket_bells import SocketBells
-from callboard.backends.store.sql.schema import prepare
-from callboard.backends.store.sql.sqlite import Database
-from callboard.backends.store.sql.statements import load
+from callboard.backends.store.sql.sqlite.database import Database
+from callboard.backends.store.sql.sqlite.dialect import sqlite_dialect
+from callboard.backends.store.sql.sqlite.schema import prepare
 from callboard.core.codec import BROADCAST_MAX_BYTES
 from callboard.core.errors import ClusterUnavailable, InvalidArgument, StoreError, StoreReset, StoreUnavailable
 from callboard.core.records import Characteristics, LockToken, NodeInfo, Term
@@ -39,10 +39,11 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Generator, Sequence
 
+    from callboard.backends.store.sql.dialect import Connection, Fence
     from callboard.core.ports import Bell, Clock
 
 _LOG: Final = logging.getLogger(__name__)
-_SQL: Final = load("cluster.sql")
+_SQL: Final = sqlite_dialect().statements
 TIMEOUT_S: Final = 2.0
 MIGRATION_S: Final = 15.0
 """How long opening waits for another process that creates or migrates the file."""
@@ -77,7 +78,7 @@ class _Tx(NamedTuple):
 
     def run(self, statement: str, *values: object) -> sqlite3.Cursor:
         """Run a named statement."""
-        return self.connection.execute(_SQL[statement], values)
+        return self.connection.execute(_SQL[f"cluster.{statement}"], values)
 
 
 class SqliteCluster:
@@ -348,9 +349,9 @@ class SqliteCluster:
         return _Tx(connection, row, self._clock.boot_s())
 
 
-def _greet(connection: sqlite3.Connection) -> _Row:
+def _greet(connection: Connection, _fence: Fence) -> _Row:
     """The first thing in each transaction: read the row, and refuse what is none of ours."""
-    found = connection.execute(_SQL["cluster"]).fetchone()
+    found = connection.run(_SQL["cluster.cluster"]).fetchone()
     if found is None:
         raise ClusterUnavailable("the cluster's row was deleted; restore the file from a copy")
     row = _Row(*found)

@@ -29,7 +29,8 @@ from storeplaces import PLACES, rigs
 from callboard.backends.store.memory import MemoryStore
 from callboard.backends.store.memory.rows import SessionRow
 from callboard.backends.store.memory.table import Table
-from callboard.backends.store.sql import SqlStore, assign, producer, release
+from callboard.backends.store.sql import SqlStore, producer, release
+from callboard.backends.store.sql.sqlite.dialect import sqlite_dialect
 from callboard.backends.store.sql.tx import Tx
 from callboard.core.lifecycle import Event
 from callboard.core.records import Released
@@ -221,13 +222,7 @@ def sql_unique_not_checked(patch: Patch) -> None:
 
 def sql_token_reused(patch: Patch) -> None:
     """The leader's next assignment starts from an old seq."""
-    finish = assign._Handout.finish
-
-    def mutant(self: Any) -> None:
-        self._seq = self._tx.row.seq
-        finish(self)
-
-    patch.setattr(assign._Handout, "finish", mutant)
+    patch.setitem(sqlite_dialect().statements, "leader.draw_tokens", "SELECT seq + ? FROM callboard_store")
 
 
 Mutant = Callable[[Patch], None]

@@ -16,7 +16,9 @@ from pathlib import Path
 from callboard.actors import dispatcher, worker
 from callboard.backends import clock
 from callboard.backends.executors import host, pool
-from callboard.backends.store.sql import assign, changes, leader, node, producer, schedules, sweep, tx
+from callboard.backends.store.sql import assign, changes, node, producer, schedules
+from callboard.backends.store.sql.sqlite import store as sqlite_store
+from callboard.backends.store.sql.sqlite.dialect import sqlite_dialect
 from callboard.core.errors import QueueError
 from callboard.core.lifecycle import Charge
 from callboard.core.records import Held, Outcome, OutcomeKind, PushReceipt, Token
@@ -33,7 +35,8 @@ def plant(name: str) -> None:
     sys.stderr.flush()
 
 
-def _replace_in(statements, name, *changed):
+def _replace_in(name, *changed):
+    statements = sqlite_dialect().statements
     for old, new in changed:
         assert old in statements[name], f"{name} has no {old!r}: the mutant must follow the store"
         statements[name] = statements[name].replace(old, new)
@@ -74,8 +77,8 @@ def acknowledged_before_run():
 
 def charged_at_assign():
     """G3: the attempt is counted when the job is assigned, not when it ended."""
-    _replace_in(assign._SQL, "give", ("outcome = NULL", "outcome = NULL, attempts = attempts + 1"))
-    _replace_in(changes.SQL, "complete", ("attempts = attempts + 1", "attempts = attempts"))
+    _replace_in("leader.give", ("outcome = NULL", "outcome = NULL, attempts = attempts + 1"))
+    _replace_in("changes.complete", ("attempts = attempts + 1", "attempts = attempts"))
     charged = changes.charged
     changes.charged = lambda charge, attempts, losses: (
         (attempts, losses) if charge is Charge.ATTEMPT else charged(charge, attempts, losses))
@@ -88,7 +91,7 @@ def matched_by_id():
 
     def trusting(self, session, outcomes):
         with self._look() as tx:
-            now = [tx.execute(sql, (outcome.held.ref,)).fetchone() for outcome in outcomes]
+            now = [tx._connection.execute(sql, (outcome.held.ref,)).fetchone() for outcome in outcomes]
         swapped = [outcome._replace(held=outcome.held._replace(token=Token(*found)))
                    for outcome, found in zip(outcomes, now, strict=True)]
         return finish(self, session, swapped)
@@ -98,14 +101,14 @@ def matched_by_id():
 
 def token_reused():
     """G6: a job that was handed back or lost gets its old token again."""
-    _replace_in(assign._SQL, "give", ("epoch = ?, seq = ?", "epoch = coalesce(epoch, ?), seq = coalesce(seq, ?)"))
+    _replace_in("leader.give", ("epoch = ?, seq = ?", "epoch = coalesce(epoch, ?), seq = coalesce(seq, ?)"))
     taken = assign.taken
     sql = "SELECT epoch, seq FROM callboard_jobs WHERE n = ?"
     move = assign._Handout._move
 
-    def keep(self, session, queue, rows):
-        assign.taken = lambda row, _: taken(row, Token(*self._tx.execute(sql, (row[0],)).fetchone()))
-        move(self, session, queue, rows)
+    def keep(self, *order):
+        assign.taken = lambda row, _: taken(row, Token(*self._tx._connection.execute(sql, (row[0],)).fetchone()))
+        return move(self, *order)
 
     assign._Handout._move = keep
 
@@ -121,13 +124,13 @@ def no_isolation():
     """G11: a job that lost nodes is assigned like any other."""
     found = (" INDEXED BY callboard_jobs_ready", ""), (" AND losses < 2", "")
     for name in ("ready", "next_n", "next_jobs"):
-        for statements in (assign._SQL, leader._SQL):
-            _replace_in(statements, name, *found)
-    for statements in (assign._SQL, leader._SQL):
-        _replace_in(statements, "idle_queues", (" INDEXED BY callboard_jobs_ready", ""), (" AND j.losses < 2", ""))
-    _replace_in(leader._SQL, "isolated", ("state = 1 AND losses >= 2", "state = 1 AND losses > 1000000"),
+        _replace_in(f"leader.{name}", *found)
+    _replace_in("leader.idle_queues", (" INDEXED BY callboard_jobs_ready", ""), (" AND j.losses < 2", ""))
+    _replace_in("leader.isolated", ("state = 1 AND losses >= 2", "state = 1 AND losses > 1000000"),
                 (" INDEXED BY callboard_jobs_isolated", ""))
-    changes.isolated = lambda _: False
+    alone = "j.state IN (2, 3) AND j.losses >= 2", "j.state IN (2, 3) AND j.losses > 1000000"
+    for name in ("sessions", "session_for"):
+        _replace_in(f"leader.{name}", alone, (" INDEXED BY callboard_jobs_alone", ""))
 
 
 def released_before_the_child_is_dead():
@@ -216,10 +219,10 @@ def late_ticks():
 
 def minute_a_second():
     """The store's clock runs sixty times faster, so that cron can be watched."""
-    now_s = tx.now_s
-    tx.now_s = lambda anchor, boot_id, boot_s, wall_s: anchor.wall_s + 60 * (
+    now_s = sqlite_store.now_s
+    sqlite_store.now_s = lambda anchor, boot_id, boot_s, wall_s: anchor.wall_s + 60 * (
         now_s(anchor, boot_id, boot_s, wall_s) - anchor.wall_s)
-    sweep.follow = lambda anchor, *_: anchor
+    sqlite_store.follow = lambda anchor, *_: anchor
 
 
 def _again(method, store, args, delay_s):

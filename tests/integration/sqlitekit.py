@@ -129,6 +129,3 @@ def check_counters(path: Path | str) -> None:
             "SELECT session, queue, held FROM callboard_held WHERE held <> 0")}
         assert held == {(session, queue): count for session, queue, count in connection.execute(
             "SELECT session, queue, count(*) FROM callboard_jobs WHERE state IN (2, 3) GROUP BY session, queue")}
-        alone = dict(connection.execute("SELECT session, alone FROM callboard_sessions WHERE alone <> 0").fetchall())
-        assert alone == dict(connection.execute(
-            "SELECT session, count(*) FROM callboard_jobs WHERE state IN (2, 3) AND losses >= 2 GROUP BY session"))

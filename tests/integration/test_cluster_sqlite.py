@@ -11,6 +11,7 @@ from callboard.backends.cluster import sql
 from callboard.backends.cluster.sql import SqliteCluster
 from callboard.backends.socket_bells import SocketBells
 from callboard.backends.store.sql import open_sqlite
+from callboard.backends.store.sql.migrate import upgrade
 from callboard.core.errors import ClusterUnavailable, StoreUnavailable
 from callboard.core.records import NewJob, NodeInfo, TermClaim
 
@@ -149,11 +150,12 @@ def test_a_file_of_the_first_version_gets_the_clusters_tables_and_keeps_its_jobs
     from callboard.backends.clock import SystemClock  # noqa: PLC0415 - as above
 
     path = str(tmp_path / "old.db")
-    store = open_sqlite(path, clock=SystemClock())
-    store.push([NewJob("j1", "job", "q", b"\x80")])
-    store.close()
-    tables = ("callboard_cluster", "callboard_cluster_nodes", "callboard_cluster_locks", "callboard_cluster_messages")
-    edit(path, *[f"DROP TABLE {table}" for table in tables], "UPDATE callboard_schema SET version_num = '0001'")
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        upgrade(connection, "0001")
+        connection.execute("""INSERT INTO callboard_jobs (id, queue, state, has_failed_hook, priority, rank, due_ms,
+            pushed_ms, name, body) VALUES ('j1', 'q', 1, 0, 0, 0, 0, 0, 'job', x'80')""")
+        connection.execute("COMMIT")
     cluster = SqliteCluster(path)
     assert cluster.campaign("A", 30.0).number == 1
     cluster.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlitekit import WAIT_S, check_counters, job, opened
 
-from callboard.backends.store.sql import sqlite_locks
+from callboard.backends.store.sql.sqlite import locks as sqlite_locks
 from callboard.core.errors import StoreUnavailable
 from callboard.core.records import JobState
 
@@ -104,7 +104,7 @@ def test_a_fork_waits_for_a_transaction_of_another_thread(path):
         with store._database.write() as (connection, _):
             entered.set()
             leave.wait(WAIT_S)
-            connection.execute("UPDATE callboard_store SET seq = 77")
+            connection.execute("UPDATE callboard_store SET epoch = 77")
 
     thread = threading.Thread(target=transact)
     thread.start()
@@ -113,7 +113,7 @@ def test_a_fork_waits_for_a_transaction_of_another_thread(path):
 
     def work():
         with store._database.read() as (_, row):
-            assert row.seq == 77
+            assert row.epoch == 77
         store.push([job("child")])
 
     in_child(work)
@@ -134,7 +134,7 @@ def test_a_child_of_a_parent_that_can_not_let_go_refuses_the_file(path, monkeypa
             entered.set()
             leave.wait(WAIT_S)
             if kind == "write":
-                connection.execute("UPDATE callboard_store SET seq = 77")
+                connection.execute("UPDATE callboard_store SET epoch = 77")
 
     thread = threading.Thread(target=transact)
     thread.start()
@@ -151,7 +151,7 @@ def test_a_child_of_a_parent_that_can_not_let_go_refuses_the_file(path, monkeypa
     thread.join(WAIT_S)
     assert store.push([job("c")]).new == 1
     with store._database.read() as (_, row):
-        assert row.seq == (77 if kind == "write" else 0)
+        assert row.epoch == (77 if kind == "write" else 0)
     store.close()
 
 

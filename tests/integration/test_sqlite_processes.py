@@ -12,6 +12,7 @@ import pytest
 from kit import eventually
 from sqlitekit import WAIT_S, check_counters, job, lead, node, opened, outcome, output_of, program, run
 
+from callboard.backends.store.sql.sqlite import database
 from callboard.core.records import Assignment, JobState, Plan
 
 _LOG = logging.getLogger(__name__)
@@ -164,7 +165,7 @@ def test_threads_share_one_store(path):
     check_counters(path)
 
 
-def test_the_log_is_emptied_when_readers_let_it_grow(path):
+def test_the_log_is_emptied_when_readers_let_it_grow(path, monkeypatch):
     """A reader that stands in the way of SQLite's own checkpoints is gone; the next sweep finds the log too long."""
     store = opened(path)
     epoch = lead(store)
@@ -172,7 +173,8 @@ def test_the_log_is_emptied_when_readers_let_it_grow(path):
         store.push([job(f"a-{number}") for number in range(5_000)])
     log = path.with_name(path.name + "-wal")
     assert log.stat().st_size > 100_000
-    store._database.checkpoint(100_000)
+    monkeypatch.setattr(database, "WAL_MAX_BYTES", 100_000)
+    store.sweep(epoch, 10)
     assert log.stat().st_size == 0
     store.push([job("b")])
     size = log.stat().st_size

@@ -7,7 +7,8 @@ from contextlib import closing
 import pytest
 from sqlitekit import LOCKER, QUICK, WAIT_S, check_counters, job, lead, node, opened, outcome, output_of, program, run
 
-from callboard.backends.store.sql import SqlStoreOptions, sqlite
+from callboard.backends.store.sql import SqlStoreOptions
+from callboard.backends.store.sql.sqlite import database as sqlite
 from callboard.core.errors import PushOutcomeUnknown, StoreUnavailable
 from callboard.core.records import JobState, ScheduleRow
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .options import SqlStoreOptions
-from .store import SqlStore, open_sqlite
+from .sqlite.store import open_sqlite
+from .store import SqlStore
 
 __all__ = ["SqlStore", "SqlStoreOptions", "open_sqlite"]

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Final
 from callboard.core.options import seconds
 from callboard.core.rank import AGING_STRICT_S, rank
 
-from .statements import load
 from .tx import Part
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
-_SQL: Final = load("aging.sql")
 _BATCH_ROWS: Final = 2_000
 
 
@@ -37,14 +35,15 @@ class AgingPart(Part):
         """
         aging_ms = None if aging_s is None else round(min(seconds(aging_s, "aging_s"), AGING_STRICT_S) * 1000)
         with self._act(durable=True) as tx:
-            tx.execute(_SQL["set_aging"], (queue, aging_ms))
-            last = tx.execute(_SQL["last_n"]).fetchone()[0]
+            tx.run("node.know_queue", queue)
+            tx.run("aging.set_aging", aging_ms, queue)
+            last = tx.run("aging.last_n").fetchone()[0]
         ranked = place = 0
         while True:
             with self._act() as tx:
-                rows = tx.execute(_SQL["waiting_after"], (place, last, queue, _BATCH_ROWS)).fetchall()
+                rows = tx.run("aging.waiting_after", place, last, queue, _BATCH_ROWS).fetchall()
                 ranks = [(rank(priority, due_ms, tx.aging_s(queue)), n) for n, priority, due_ms in rows]
-                tx.executemany(_SQL["set_rank"], ranks)
+                tx.many("aging.set_rank", ranks)
             ranked += len(rows)
             if len(rows) < _BATCH_ROWS:
                 return ranked

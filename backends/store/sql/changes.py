@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from callboard.core.errors import StoreError
-from callboard.core.lifecycle import FINISHED, HELD, Due, ErrorFate, Event, charged, isolated, landing, transition
+from callboard.core.lifecycle import FINISHED, HELD, Due, ErrorFate, Event, charged, landing, transition
 from callboard.core.rank import rank
 from callboard.core.records import JobState, OutcomeKind, Step, Token
-
-from .statements import load
 
 if TYPE_CHECKING:
     from .tx import Tx
 
-SQL: Final = load("changes.sql")
 
 
 class Row(NamedTuple):
@@ -53,7 +50,6 @@ class Changes:
         self._done: dict[tuple[str, int | None], int] = {}
         self._changed: list[tuple[object, ...]] = []
         self._forgotten: list[tuple[int, int]] = []
-        self._ready: set[str] = set()
         self._freed = False
 
     def apply(
@@ -95,27 +91,18 @@ class Changes:
         self._completed.append((self._tx.now_ms, row.n))
         key = row.queue, row.session
         self._done[key] = self._done.get(key, 0) + 1
-        if isolated(row.losses) and row.session is not None:
-            self._tx.not_alone(row.session)
 
     def flush(self) -> None:
-        """Write the rows; ring the leader where it matters."""
+        """Write the rows; the leader is rung where it matters, at the transaction's end."""
         tx = self._tx
-        if self._completed:
-            tx.executemany(SQL["complete"], self._completed)
-            self._freed = True
+        tx.many("changes.complete", self._completed)
         for (queue, session), jobs in self._done.items():
             tx.moved(queue, JobState.RUNNING, JobState.COMPLETED, jobs)
             if session is not None:
                 tx.hold(session, queue, -jobs)
-        if self._changed:
-            tx.executemany(SQL["change"], self._changed)
-        if self._forgotten:
-            tx.executemany(SQL["forget"], self._forgotten)
-        tx.settle()
-        if self._ready:
-            tx.became_ready(self._ready)
-        if self._freed:
+        tx.many("changes.change", self._changed)
+        tx.many("changes.forget", self._forgotten)
+        if self._completed or self._freed:
             tx.freed()
 
     def _leave(self, row: Row, state: JobState, to: JobState) -> None:
@@ -123,7 +110,5 @@ class Changes:
         if state in HELD and row.session is not None:
             self._tx.hold(row.session, row.queue, -1)
             self._freed = True
-            if isolated(row.losses):
-                self._tx.not_alone(row.session)
         if to is JobState.READY:
-            self._ready.add(row.queue)
+            self._tx.became_ready(row.queue)

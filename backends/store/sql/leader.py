@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from callboard.core.errorrecord import encode_error
 from callboard.core.errors import TermRefused
@@ -20,47 +20,49 @@ from callboard.core.records import (
     Survey,
 )
 
+from .dialect import Fence
 from .release import release
-from .statements import load
 from .taken import unpack_queues
-from .tx import DELAYED, READY, Part, StoreRow, Tx
+from .tx import DELAYED, READY, Part, StoreRow, Tx, again
 
 if TYPE_CHECKING:
     from callboard.core.records import TermClaim
 
-_SQL: Final = load("leader.sql", "store.sql")
 
 
 class LeaderPart(Part):
     """`callboard.core.ports.LeaderStore`, most of it."""
 
+    @again
     def begin_term(self, claim: TermClaim) -> Epoch:
         """See the port. Synced to the disk before this returns, for an epoch must never go back."""
-        with self._act(durable=True) as tx:
+        with self._act(durable=True, fence=Fence.MOVE) as tx:
             number = _next_epoch(tx.row, claim)
-            tx.execute(_SQL["set_fence"], (number, claim.owner, claim.cluster_id, claim.backend, claim.number))
+            tx.run("store.set_fence", number, claim.owner, claim.cluster_id, claim.backend, claim.number)
             return Epoch(number, claim.owner)
 
     def survey(self, epoch: Epoch, ready_limit: int) -> Survey:
         """See the port."""
         with self._look() as tx:
             tx.fenced(epoch)
-            ready = {queue: k for queue, k in tx.execute(_SQL["ready"], (ready_limit,)) if k}
-            isolated = tuple(IsolatedJob(*row) for row in tx.execute(_SQL["isolated"]))
+            ready = {queue: k for queue, k in tx.run("leader.ready", ready_limit) if k}
+            isolated = tuple(IsolatedJob(*row) for row in tx.run("leader.isolated"))
             return Survey(session_views(tx), ready, isolated)
 
+    @again
     def promote_due(self, epoch: Epoch, limit: int) -> Promoted:
         """See the port."""
         with self._fenced(epoch) as tx:
-            due = tx.execute(_SQL["due"], (tx.now_ms, limit)).fetchall()
-            tx.executemany(_SQL["promote"], [(n,) for n, _ in due])
+            due = tx.run("leader.due", tx.now_ms, limit).fetchall()
+            tx.many("leader.promote", [(n,) for n, _ in due])
             for _, queue in due:
                 tx.count(queue, DELAYED, -1)
                 tx.count(queue, READY, 1)
-            tx.became_ready({queue for _, queue in due})
-            (next_ms,) = tx.execute(_SQL["next_due"]).fetchone()
+                tx.became_ready(queue)
+            (next_ms,) = tx.run("leader.next_due").fetchone()
             return Promoted(len(due), None if next_ms is None else max(0.0, (next_ms - tx.now_ms) / 1000))
 
+    @again
     def end_session(self, epoch: Epoch, session: SessionId, reason: str, counter: int | None = None) -> Released:
         """See the port."""
         lost = encode_error(ErrorRecord("NodeLost", f"its node was lost while it ran: {reason}"))
@@ -84,13 +86,13 @@ def _next_epoch(row: StoreRow, claim: TermClaim) -> int:
 def session_views(tx: Tx) -> tuple[SessionView, ...]:
     """Live sessions, and what they hold. Rows of a queue that no pool of the session serves any more count nowhere."""
     reports: dict[int, list[PoolReport]] = {}
-    for session, pool, queues, slots, capacity in tx.execute(_SQL["pools"]):
+    for session, pool, queues, slots, capacity in tx.run("leader.pools"):
         reports.setdefault(session, []).append(PoolReport(pool, unpack_queues(queues), slots, capacity))
     held: dict[int, dict[str, int]] = {}
-    for session, queue, rows in tx.execute(_SQL["held"]):
+    for session, queue, rows in tx.run("leader.held"):
         held.setdefault(session, {})[queue] = rows
     views: list[SessionView] = []
-    for session, *info, counter, ttl_s, draining, isolating in tx.execute(_SQL["sessions"]):
+    for session, *info, counter, ttl_s, draining, isolating in tx.run("leader.sessions"):
         mine = held.get(session, {})
         pools: list[PoolView] = []
         for report in reports.get(session, []):

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from importlib.resources import as_file, files
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
-from .schema import VERSION_TABLE
+from .statements import PREFIX
+from .versions import NEEDS_VERSION, VERSION_TABLE
 
 if TYPE_CHECKING:
     import sqlite3
-
-
-_NOTE_VERSION: Final = (
-    f"UPDATE callboard_store SET schema_version = (SELECT CAST(version_num AS INTEGER) FROM {VERSION_TABLE})"  # noqa: S608 - our own constant
-)
 
 
 class _Borrowed:
@@ -40,11 +36,11 @@ class _Borrowed:
         """The caller closes."""
 
 
-def upgrade(connection: sqlite3.Connection, revision: str = "head") -> None:
+def upgrade(connection: sqlite3.Connection, revision: str = "head", *, prefix: str = PREFIX) -> None:
     """Bring the schema to a revision, within the transaction that the connection is in.
 
-    `callboard_store` gets the version too: each transaction reads it there, so that a process of an older version
-    notices a migration while it runs.
+    `callboard_store` gets the oldest version that may go on working: each transaction reads it there, so that a process
+    of an older one notices a migration while it runs.
     """
     engine = create_engine("sqlite://", creator=lambda: _Borrowed(connection), poolclass=StaticPool)
     with as_file(files(f"{__package__}.migrations")) as folder:
@@ -53,5 +49,8 @@ def upgrade(connection: sqlite3.Connection, revision: str = "head") -> None:
         config.set_main_option("path_separator", "os")
         with engine.connect() as borrowed:
             config.attributes["connection"] = borrowed
+            config.attributes["prefix"] = prefix
             command.upgrade(config, revision)
-    connection.execute(_NOTE_VERSION)
+    (version,) = connection.execute(f"SELECT version_num FROM {VERSION_TABLE.replace(PREFIX, prefix)}").fetchone()  # noqa: S608 - a checked name
+    needs = min(int(version), NEEDS_VERSION)
+    connection.execute(f"UPDATE {prefix}store SET schema_version = ?", (needs,))  # noqa: S608 - a checked name

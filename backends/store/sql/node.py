@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
@@ -27,19 +26,16 @@ from callboard.core.records import (
     Token,
 )
 
-from .changes import SQL as CHANGES
 from .changes import Changes, Row
 from .release import release
-from .statements import load
 from .taken import pack_queues, taken, unpack_queues
-from .tx import ASSIGNED, RUNNING, Part, Tx
+from .tx import ASSIGNED, RUNNING, Part, Tx, again
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from callboard.core.records import NodeInfo, Outcome
 
-_SQL: Final = load("node.sql")
 _LOST: Final = encode_error(ErrorRecord("NodeLost", "the process that ran the job vanished, once too often"))
 _COMPLETE: Final = Event.COMPLETE
 _HANDLE: Final = int(Step.HANDLE)
@@ -49,17 +45,18 @@ _CLOSED: Final = encode_error(ErrorRecord("NodeLost", "its node stopped before t
 class NodePart(Part):
     """`callboard.core.ports.NodeStore`."""
 
+    @again
     def open_session(self, info: NodeInfo, ttl_s: float, pools: Sequence[PoolReport]) -> SessionId:
         """See the port."""
         about = (info.host, info.pid, info.version, info.socket, info.started_ms)
         with self._act() as tx:
-            found = tx.execute(_SQL["live_of_node"], (info.node,)).fetchone()
+            found = tx.run("node.live_of_node", info.node).fetchone()
             if found is None:
                 row = (info.node, info.boot_id, *about, ttl_s, tx.now_ms)
-                session = SessionId(tx.execute(_SQL["open_session"], row).lastrowid or 0)
+                session = SessionId(tx.run("node.open_session", *row).fetchone()[0])
             elif found[1] == info.boot_id:
                 session = SessionId(found[0])
-                tx.execute(_SQL["reopen_session"], (*about, ttl_s, session))
+                tx.run("node.reopen_session", *about, ttl_s, session)
             else:
                 raise Conflict(f"a node named {info.node} is alive already (pid {found[3]} on "
                                f"{found[2] or 'an unnamed host'}); give this one another name, or wait until "
@@ -67,54 +64,59 @@ class NodePart(Part):
             _replace_pools(tx, session, pools)
             return session
 
+    @again
     def beat(self, session: SessionId, pools: Sequence[PoolReport]) -> BeatReply:
         """See the port."""
         with self._act() as tx:
-            found = tx.execute(_SQL["beat"], (session,)).fetchall()
+            found = tx.run("node.beat", session).fetchall()
             if not found:
                 tx.live_session(session)  # raises
             node = found[0][0]
             _replace_pools(tx, session, pools)
             served = {share.queue for pool in pools for share in pool.queues}
             return BeatReply(
-                tuple(Desired(*row) for row in tx.execute(_SQL["desired_of"], (node,)) if row[0] in served),
-                tx.execute(_SQL["draining"], (node,)).fetchone() is not None,
+                tuple(Desired(*row) for row in tx.run("node.desired_of", node) if row[0] in served),
+                tx.run("node.draining", node).fetchone() is not None,
                 tuple(CancelRequest(job_id, Token(epoch, seq))
-                      for job_id, epoch, seq in tx.execute(_SQL["cancels"], (session,))),
-                tx.execute(_SQL["waiting_rows"], (session,)).fetchone()[0],
+                      for job_id, epoch, seq in tx.run("node.cancels", session)),
+                tx.run("node.waiting_rows", session).fetchone()[0],
             )
 
+    @again
     def report(self, session: SessionId, pools: Sequence[PoolReport]) -> None:
         """See the port."""
         with self._act() as tx:
             tx.live_session(session)
             _replace_pools(tx, session, pools)
 
+    @again
     def close_session(self, session: SessionId) -> Released:
         """See the port."""
         with self._act() as tx:
             return release(tx, session, "closed by its node", _CLOSED)
 
+    @again
     def take(
         self, session: SessionId, queues: Sequence[str], holding: Sequence[Held] | None = None
     ) -> tuple[TakenJob, ...]:
         """See the port. A power loss may undo it: the row is released with its session then."""
         with self._act() as tx:
             tx.live_session(session)
-            mine = json.dumps(list(queues))
-            rows = tx.execute(_SQL["assigned_jobs"], (session, mine)).fetchall()
+            mine = tx.array(list(queues))
+            rows = tx.run("node.assigned_jobs", session, mine).fetchall()
             found = _missing(tx, session, frozenset(queues), holding) if holding is not None else []
-            tx.executemany(_SQL["take"], [(row[0],) for row in rows])
+            tx.many("node.take", [(row[0],) for row in rows])
             for queue, k in Counter(row[3] for row in rows).items():
                 tx.count(queue, ASSIGNED, -k)
                 tx.count(queue, RUNNING, k)
             return tuple(taken(row[:14], Token(row[14], row[15])) for row in found + rows)
 
+    @again
     def finish(self, session: SessionId, outcomes: Sequence[Outcome]) -> FinishReceipt:  # noqa: ARG002 - tokens fence it
         """See the port. A power loss may undo it: the job merely runs again."""
         with self._act() as tx:
-            refs = json.dumps([outcome.held.ref for outcome in outcomes])
-            rows = {found[0]: Row(*found) for found in tx.execute(CHANGES["rows_by_n"], (refs,))}
+            refs = tx.array([outcome.held.ref for outcome in outcomes])
+            rows = {found[0]: Row(*found) for found in tx.run("changes.rows_by_n", refs)}
             changes = Changes(tx)
             ended: dict[int, Outcome] = {}
             stale: list[Held] = []
@@ -157,23 +159,22 @@ def _missing(tx: Tx, session: int, queues: frozenset[str], holding: Sequence[Hel
     """Rows that the session runs by the store, and the node does not know of."""
     known = {held.token for held in holding}
     return [
-        tx.execute(_SQL["running_job"], (n,)).fetchone()
-        for n, queue, epoch, seq in tx.execute(_SQL["running_tokens"], (session,)).fetchall()
+        tx.run("node.running_job", n).fetchone()
+        for n, queue, epoch, seq in tx.run("node.running_tokens", session).fetchall()
         if queue in queues and (epoch, seq) not in known
     ]
 
 
 def _replace_pools(tx: Tx, session: SessionId, pools: Sequence[PoolReport]) -> None:
     """Write the pools where they changed; a raised capacity rings the leader."""
-    found = tx.execute(_SQL["pools_of"], (session,)).fetchall()
+    found = tx.run("node.pools_of", session).fetchall()
     before = [PoolReport(pool, unpack_queues(queues), slots, capacity) for pool, queues, slots, capacity in found]
     if before == [PoolReport(pool.name, tuple(pool.queues), pool.slots, pool.capacity) for pool in pools]:
         return
-    tx.execute(_SQL["drop_pools"], (session,))
+    tx.run("node.drop_pools", session)
     for position, pool in enumerate(pools):
-        tx.execute(_SQL["put_pool"], (session, pool.name, position, pack_queues(pool), pool.slots, pool.capacity))
-        for share in pool.queues:
-            tx.execute(_SQL["know_queue"], (share.queue,))
+        tx.run("node.put_pool", session, pool.name, position, pack_queues(pool), pool.slots, pool.capacity)
+    tx.many("node.know_queue", [(queue,) for queue in sorted({share.queue for pool in pools for share in pool.queues})])
     capacity = {pool.name: pool.capacity for pool in before}
     if any(pool.capacity > capacity.get(pool.name, 0) for pool in pools):
         tx.freed()

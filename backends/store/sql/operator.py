@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Final
 
 from callboard.core.errors import Conflict, NotFound
 from callboard.core.lifecycle import LIVE, Event
 from callboard.core.records import CancelResult, JobState
 
-from .changes import SQL as CHANGES
 from .changes import Changes, Row
-from .statements import load
-from .tx import Part, Tx
+from .tx import Part, Tx, again
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from callboard.core.records import Desired, Token
 
-_SQL: Final = load("operator.sql")
 BATCH_ROWS: Final = 2_000
 """Rows of one transaction where an order concerns any number: others get their turn in between."""
-_PURGED: Final = ("purge_ready", "purge_isolated", "purge_delayed", "purge_assigned")
+_PURGED: Final = (
+    "operator.purge_ready", "operator.purge_isolated", "operator.purge_delayed", "operator.purge_assigned"
+)
 
 
 class OperatorPart(Part):
     """`callboard.core.ports.OperatorStore`, the orders."""
 
+    @again
     def retry_failed(self, job_id: str, token: Token | None) -> None:
         """See the port."""
         with self._act() as tx:
@@ -37,7 +36,7 @@ class OperatorPart(Part):
             if token is not None and row.token != token:
                 raise Conflict(f"job {job_id} has run again since (its token is {row.token}); look at it again",
                                job=job_id)
-            holder = tx.execute(_SQL["unique_holder"], (row.n,)).fetchone()
+            holder = tx.run("operator.unique_holder", row.n).fetchone()
             if holder is not None:
                 raise Conflict(f"job {holder[0]} holds the unique key now; cancel it first, or forget this one",
                                job=job_id)
@@ -48,20 +47,25 @@ class OperatorPart(Part):
     def forget_failed(self, job_ids: Sequence[str] | None, queue: str | None = None) -> int:
         """See the port. In transactions of 2,000 jobs each."""
         if job_ids is None:
-            return self._in_batches(("failed_rows",), queue, Event.FORGET)
+            return self._in_batches(("operator.failed_rows",), queue, Event.FORGET)
+        unique_ids = sorted(set(job_ids))
+        return sum(self._forget(unique_ids[start : start + BATCH_ROWS], queue)
+                   for start in range(0, len(unique_ids), BATCH_ROWS))
+
+    @again
+    def _forget(self, job_ids: Sequence[str], queue: str | None) -> int:
         gone = 0
-        unique_ids = list(dict.fromkeys(job_ids))
-        for start in range(0, len(unique_ids), BATCH_ROWS):
-            with self._act() as tx:
-                changes = Changes(tx)
-                for job_id in unique_ids[start : start + BATCH_ROWS]:
-                    row = _row(tx, job_id)
-                    if row is not None and row.state == JobState.FAILED and queue in {None, row.queue}:
-                        changes.apply(row, Event.FORGET)
-                        gone += 1
-                changes.flush()
+        with self._act() as tx:
+            changes = Changes(tx)
+            for job_id in job_ids:
+                row = _row(tx, job_id)
+                if row is not None and row.state == JobState.FAILED and queue in {None, row.queue}:
+                    changes.apply(row, Event.FORGET)
+                    gone += 1
+            changes.flush()
         return gone
 
+    @again
     def cancel(self, job_id: str) -> CancelResult:
         """See the port."""
         with self._act() as tx:
@@ -71,7 +75,7 @@ class OperatorPart(Part):
             if JobState(row.state) not in LIVE:
                 return CancelResult.TOO_LATE
             if row.state == JobState.RUNNING:
-                tx.execute(_SQL["ask_cancel"], (row.n,))
+                tx.run("operator.ask_cancel", row.n)
                 tx.rings.update(("nodes", f"session-{row.session}"))
                 return CancelResult.REQUESTED
             changes = Changes(tx)
@@ -83,55 +87,63 @@ class OperatorPart(Part):
         """See the port. In transactions of 2,000 jobs each; what is pushed meanwhile stays."""
         return self._in_batches(_PURGED, queue, Event.PURGE)
 
+    @again
     def set_paused(self, queue: str, *, paused: bool) -> None:
         """See the port."""
         with self._act() as tx:
-            tx.execute(_SQL["set_paused"], (queue, int(paused)))
+            tx.run("node.know_queue", queue)
+            tx.lock("operator.lock_queue", queue)
+            tx.run("operator.set_paused", int(paused), queue)
             if paused:
                 changes = Changes(tx)
-                for row in _rows(tx, [n for (n,) in tx.execute(_SQL["assigned_of_queue"], (queue,))]):
+                for row in _rows(tx, [n for (n,) in tx.run("operator.assigned_of_queue", queue)]):
                     changes.apply(row, Event.WITHDRAW)
                 changes.flush()
             tx.freed()
             tx.rings.add("nodes")
 
+    @again
     def set_desired(self, desired: Desired) -> None:
         """See the port."""
         with self._act() as tx:
             if desired.node == "*":
-                tx.execute(_SQL["forget_desired"], (desired.queue,))
-            tx.execute(_SQL["put_desired"], desired)
+                tx.run("operator.forget_desired", desired.queue)
+            tx.run("operator.put_desired", *desired)
             tx.rings.add("nodes")
 
+    @again
     def set_draining(self, node: str, *, draining: bool) -> None:
         """See the port."""
         with self._act() as tx:
-            tx.execute(_SQL["drain" if draining else "undrain"], (node,))
+            tx.lock("operator.lock_node", node)
+            tx.run("operator.drain" if draining else "operator.undrain", node)
             tx.freed()
             tx.rings.add("nodes")
 
     def _in_batches(self, selects: Sequence[str], queue: str | None, event: Event) -> int:
         with self._look() as tx:
-            last = tx.execute(_SQL["last_n"]).fetchone()[0] or 0
+            last = tx.run("operator.last_n").fetchone()[0] or 0
         gone = 0
         for select in selects:
-            more = True
-            while more:
-                with self._act() as tx:
-                    found = [n for (n,) in tx.execute(_SQL[select], (queue, last, BATCH_ROWS))]
-                    changes = Changes(tx)
-                    for row in _rows(tx, found):
-                        changes.apply(row, event)
-                    changes.flush()
-                gone += len(found)
-                more = len(found) == BATCH_ROWS
+            while moved := self._batch(select, queue, last, event):
+                gone += moved
         return gone
+
+    @again
+    def _batch(self, select: str, queue: str | None, last: int, event: Event) -> int:
+        with self._act() as tx:
+            found = [n for (n,) in tx.run(select, queue, last, BATCH_ROWS)]
+            changes = Changes(tx)
+            for row in _rows(tx, found):
+                changes.apply(row, event)
+            changes.flush()
+            return len(found)
 
 
 def _row(tx: Tx, job_id: str) -> Row | None:
-    found = tx.execute(CHANGES["row_by_id"], (job_id,)).fetchone()
+    found = tx.run("changes.row_by_id", job_id).fetchone()
     return None if found is None else Row(*found)
 
 
 def _rows(tx: Tx, found: list[int]) -> list[Row]:
-    return [Row(*row) for row in tx.execute(CHANGES["rows_by_n"], (json.dumps(found),)).fetchall()]
+    return [Row(*row) for row in tx.run("changes.rows_by_n", tx.array(found)).fetchall()]

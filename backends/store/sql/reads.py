@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final
 
 from callboard.core.errors import InvalidArgument, NotFound
 from callboard.core.records import FenceView, JobRecord, JobState, QueueCounts, Token
 
 from .leader import session_views
-from .statements import load
 from .tx import Part, Tx
 
 if TYPE_CHECKING:
@@ -17,19 +15,18 @@ if TYPE_CHECKING:
 
     from callboard.core.records import SessionView
 
-_SQL: Final = load("operator.sql")
 PAGE_MAX: Final = 1_000
 """Limit of jobs in one page."""
 _SORTED_MAX: Final = 100_000  # so many rows of a state are sorted by an index; of more, the newest are soon found
 _N_MAX: Final = (1 << 63) - 1
 _PAGES: Final = {
-    JobState.DELAYED: (0, "page_delayed"),
-    JobState.READY: (1, "page_ready"),
-    JobState.ASSIGNED: (2, "page_held"),
-    JobState.RUNNING: (3, "page_held"),
-    JobState.COMPLETED: (4, "page_over"),
-    JobState.CANCELLED: (4, "page_over"),
-    JobState.FAILED: (5, "page_over"),
+    JobState.DELAYED: (0, "operator.page_delayed"),
+    JobState.READY: (1, "operator.page_ready"),
+    JobState.ASSIGNED: (2, "operator.page_held"),
+    JobState.RUNNING: (3, "operator.page_held"),
+    JobState.COMPLETED: (4, "operator.page_over"),
+    JobState.CANCELLED: (4, "operator.page_over"),
+    JobState.FAILED: (5, "operator.page_over"),
 }
 
 
@@ -40,8 +37,8 @@ class ReadPart(Part):
         """See the port. From counters that every act keeps, so it costs the same whatever the store holds."""
         with self._look() as tx:
             if queues is None:
-                return tuple(_counts(row) for row in tx.execute(_SQL["counts"]))
-            found = [(queue, tx.execute(_SQL["counts_of"], (queue,)).fetchone()) for queue in queues]
+                return tuple(_counts(row) for row in tx.run("operator.counts"))
+            found = [(queue, tx.run("operator.counts_of", queue).fetchone()) for queue in queues]
             return tuple(_counts(row or (queue, *[0] * 8)) for queue, row in found)
 
     def fence(self) -> FenceView:
@@ -58,7 +55,7 @@ class ReadPart(Part):
     def job(self, job_id: str) -> JobRecord | None:
         """See the port."""
         with self._look() as tx:
-            row = tx.execute(_SQL["record"], (job_id,)).fetchone()
+            row = tx.run("operator.record", job_id).fetchone()
             return None if row is None else _record(row)
 
     def jobs(
@@ -70,20 +67,20 @@ class ReadPart(Part):
         with self._look() as tx:
             before = _N_MAX
             if before_id is not None:
-                found = tx.execute(_SQL["n_of"], (before_id,)).fetchone()
+                found = tx.run("operator.n_of", before_id).fetchone()
                 if found is None:
                     raise NotFound(f"no job {before_id!r} to page on from", job=before_id)
                 before = found[0]
             if state is JobState.FORGOTTEN:
                 return ()
-            page = tx.execute(_SQL[_page(tx, state)], (int(state), queue, before, limit)).fetchall()
-            rows = tx.execute(_SQL["page"], (json.dumps([n for (n,) in page]),))
+            page = tx.run(_page(tx, state), int(state), queue, before, limit).fetchall()
+            rows = tx.run("operator.page", tx.array([n for (n,) in page]))
             return tuple(_record(row) for row in rows)
 
 
 def _page(tx: Tx, state: JobState) -> str:
     column, select = _PAGES[state]
-    return select if tx.execute(_SQL["in_state"]).fetchone()[column] <= _SORTED_MAX else "scan_page"
+    return select if tx.run("operator.in_state").fetchone()[column] <= _SORTED_MAX else "operator.scan_page"
 
 
 def _counts(row: tuple[Any, ...]) -> QueueCounts:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from callboard.core.lifecycle import Event, Holding, release_event
 from callboard.core.records import JobState, Released, Step
 
-from .changes import SQL as CHANGES
 from .changes import Changes, Row
-from .statements import load
 
 if TYPE_CHECKING:
     from callboard.core.records import SessionId
 
     from .tx import Tx
 
-_SQL: Final = load("node.sql")
 
 
 def release(tx: Tx, session: SessionId, reason: str, node_lost: bytes, counter: int | None = None) -> Released:
@@ -24,16 +21,16 @@ def release(tx: Tx, session: SessionId, reason: str, node_lost: bytes, counter: 
 
     Nothing either where a counter is named and the session has another: it has beaten since.
     """
-    if counter is not None:
-        row = tx.execute(_SQL["counter_of"], (session,)).fetchone()
-        if row is not None and row[0] != counter:
-            return Released(0, 0, ended=False)
-    if not tx.execute(_SQL["end_session"], (tx.now_ms, reason[:255], session)).rowcount:
+    row = tx.run("node.lock_session", session).fetchone()
+    if row is None:
         return Released(0, 0)
+    if counter is not None and row[0] != counter:
+        return Released(0, 0, ended=False)
+    tx.run("node.end_session", tx.now_ms, reason[:255], session)
     changes = Changes(tx)
     handed_back = 0
     quarantined: list[str] = []
-    rows = [Row(*found) for found in tx.execute(CHANGES["rows_held"], (session,))]
+    rows = [Row(*found) for found in tx.run("changes.rows_held", session)]
     for row in rows:
         state = JobState(row.state)
         event = release_event(Holding(
@@ -45,6 +42,6 @@ def release(tx: Tx, session: SessionId, reason: str, node_lost: bytes, counter: 
         changes.apply(row, event, error=node_lost)
     changes.flush()
     tx.rings.add(f"session-{session}")
-    tx.execute(_SQL["drop_pools"], (session,))
-    tx.execute(_SQL["drop_held"], (session,))
+    tx.run("node.drop_pools", session)
+    tx.let_go(session)
     return Released(handed_back, len(rows) - handed_back, tuple(quarantined))

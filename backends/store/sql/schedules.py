@@ -10,15 +10,13 @@ from callboard.core.errors import CodecError, StoreError
 from callboard.core.records import Backoff, NewJob, ScheduleRow
 
 from .producer import push_in
-from .statements import load
-from .tx import Part
+from .tx import Part, again
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from callboard.core.records import Epoch
 
-_SQL: Final = load("operator.sql")
 _JOB_MAX_BYTES: Final = FRAME_MAX_BYTES + (16 << 10)  # a body, and what stands around it
 _JOB_FIELDS: Final = frozenset(field.name for field in fields(NewJob))
 
@@ -29,29 +27,32 @@ class SchedulePart(Part):
     def schedules(self) -> tuple[ScheduleRow, ...]:
         """See the port."""
         with self._look() as tx:
-            return tuple(_schedule(row) for row in tx.execute(_SQL["schedules"]))
+            return tuple(_schedule(row) for row in tx.run("operator.schedules"))
 
+    @again
     def put_schedule(self, row: ScheduleRow) -> None:
         """See the port."""
         columns = (row.name, row.cron, row.timezone, row.missed, row.window_s, _pack_job(row.job), row.last_tick_ms,
                    row.version)
         with self._act(durable=True) as tx:
-            found = tx.execute(_SQL["schedule"], (row.name,)).fetchone()
+            found = tx.run("operator.schedule", row.name).fetchone()
             if found is None or replace(_schedule(found), last_tick_ms=row.last_tick_ms) != row:
-                tx.execute(_SQL["put_schedule"], columns)
+                tx.run("operator.put_schedule", *columns)
 
+    @again
     def remove_schedule(self, name: str) -> bool:
         """See the port."""
         with self._act() as tx:
-            return bool(tx.execute(_SQL["remove_schedule"], (name,)).rowcount)
+            return bool(tx.run("operator.remove_schedule", name).rowcount)
 
+    @again
     def fire_tick(self, epoch: Epoch, schedule: str, last_tick_ms: int, tick_ms: int, jobs: Sequence[NewJob]) -> bool:
         """See the port. Synced to the disk before this returns, as a push is."""
         with self._fenced(epoch, durable=True) as tx:
-            if not tx.execute(_SQL["move_tick"], (tick_ms, schedule, last_tick_ms)).rowcount:
+            if not tx.run("operator.move_tick", tick_ms, schedule, last_tick_ms).rowcount:
                 return False
             if jobs:
-                push_in(tx, jobs, self._options.queue_max_jobs)
+                push_in(tx, self._dialect, jobs, self._options.queue_max_jobs)
             return True
 
 

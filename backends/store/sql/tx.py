@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
+import random
+import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, NamedTuple
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar
 
 from callboard.core.errors import SchemaTooNew, SessionEnded, StaleEpoch, StoreReset
 from callboard.core.records import JobState
-from callboard.core.storeclock import Anchor, drop_anchor, holds, now_s
 
-from .schema import SCHEMA_VERSION
-from .statements import load
+from .dialect import Fence
+from .errors import Clash
+from .versions import SCHEMA_VERSION
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
-    from callboard.core.ports import Clock
     from callboard.core.records import Epoch, SessionId
 
+    from .dialect import Connection, Database, Dialect, Result
     from .options import SqlStoreOptions
-    from .sqlite import Database
-
-_SQL: Final = load("store.sql")
-_STORE_ROW: Final = _SQL["store_row"]
 
 DELAYED: Final = 0
 READY: Final = 1
@@ -51,10 +49,9 @@ class StoreRow(NamedTuple):
     """The one row of `callboard_store`.
 
     Attributes:
-        schema_version: which migration was the last.
-        seq: the last token's.
-        waiting: the leader found nothing to do and waits for a ring.
-        boot_id: this and the rest are the clock's anchor.
+        schema_version: the oldest version of callboard's schema that may work with it.
+        waiting: the leader found nothing to do and waits for a ring; only where one transaction writes at a time.
+        clock: what tells the store's time, in the dialect's way.
     """
 
     schema_version: int
@@ -64,36 +61,40 @@ class StoreRow(NamedTuple):
     cluster_id: str
     backend: str
     term_number: int
-    seq: int
     waiting: int
-    boot_id: str
-    boot_s: float
-    wall_s: float
-    step_s: float | None
-    step_since_s: float
-
-    @property
-    def anchor(self) -> Anchor:
-        """The clock's anchor."""
-        return Anchor(*self[9:])
+    clock: tuple[Any, ...]
 
 
 class Tx:
     """A transaction under way."""
 
-    __slots__ = ("_aging", "_aging_s", "_counts", "_held", "execute", "executemany", "now_ms", "rings", "row")
+    __slots__ = ("_aging", "_aging_s", "_connection", "_counts", "_held", "_ready", "_room", "_statements", "array",
+                 "concurrent", "now_ms", "rang", "rings", "row")
 
-    def __init__(self, connection: sqlite3.Connection, row: StoreRow, now_ms: int, aging_s: float) -> None:
+    def __init__(self, connection: Connection, dialect: Dialect, row: StoreRow, now_ms: int, aging_s: float) -> None:
         """Nothing counted, nothing rung."""
-        self.execute = connection.execute
-        self.executemany = connection.executemany
+        self._connection = connection
+        self._statements = dialect.statements
+        self.array = dialect.array
+        self.concurrent = dialect.concurrent
         self.row = row
         self.now_ms = now_ms
         self.rings: set[str] = set()
+        self.rang = False
+        self._ready: set[str] = set()
+        self._room = False
         self._counts: dict[str, list[int]] = {}
         self._held: dict[tuple[int, str], int] = {}
         self._aging: dict[str, float] = {}
         self._aging_s = aging_s
+
+    def run(self, name: str, *values: object) -> Result:
+        """Run a statement by its name."""
+        return self._connection.run(self._statements[name], values)
+
+    def many(self, name: str, rows: Sequence[tuple[object, ...]]) -> int:
+        """Run a statement by its name for each row; how many rows were changed."""
+        return self._connection.many(self._statements[name], rows) if rows else 0
 
     def fenced(self, epoch: Epoch) -> None:
         """Refuse an act of a leader that is none any more."""
@@ -102,8 +103,8 @@ class Tx:
                              f"{self.row.owner}; this node leads no more")
 
     def live_session(self, session: SessionId) -> str:
-        """The session's node; raises SessionEnded."""
-        found = self.execute(_SQL["live_session"], (session,)).fetchone()
+        """The session's node; it can't be ended until this act is committed. Raises SessionEnded."""
+        found = self.run("store.live_session", session).fetchone()
         if found is None:
             raise SessionEnded(f"session {session} has ended; the node must drop what it held and open another")
         return str(found[0])
@@ -112,7 +113,7 @@ class Tx:
         """The queue's aging in seconds."""
         aging_s = self._aging.get(queue)
         if aging_s is None:
-            found = self.execute(_SQL["aging_ms"], (queue,)).fetchone()
+            found = self.run("store.aging_ms", queue).fetchone()
             aging_s = self._aging_s if found is None or found[0] is None else found[0] / 1000
             self._aging[queue] = aging_s
         return aging_s
@@ -142,67 +143,109 @@ class Tx:
         key = session, queue
         self._held[key] = self._held.get(key, 0) + jobs
 
-    def not_alone(self, session: int) -> None:
-        """A session is rid of a job that had to run alone."""
-        self.execute(_SQL["add_alone"], (-1, session))
+    def let_go(self, session: int) -> None:
+        """A session is over: nothing is counted for it any more."""
+        self._held = {key: jobs for key, jobs in self._held.items() if key[0] != session}
+        self.run("node.drop_held", session)
 
-    def became_ready(self, queues: set[str]) -> bool:
-        """Jobs of these queues are ready now: ring the leader if it waits and saw one of them empty."""
-        if not self.row.waiting or "leader" in self.rings:
-            return False
-        for queue in queues:
-            found = self.execute(_SQL["wakes"], (queue,)).fetchone()
-            if found is None or found[0]:
-                self.execute(_SQL["not_idle"], (queue,))
-                self._ring_leader()
-                return True
-        return False
+    def became_ready(self, queue: str) -> None:
+        """Jobs of this queue are ready now: ring the leader if it waits and saw the queue empty."""
+        self._ready.add(queue)
 
     def freed(self) -> None:
         """Capacity came free: ring the leader if it waits and jobs are ready."""
-        if self.row.waiting and "leader" not in self.rings and self.execute(_SQL["any_ready"]).fetchone():
-            self._ring_leader()
+        self._room = True
 
-    def _ring_leader(self) -> None:
-        """Ring the leader at the transaction's end; it counts as awake from now on."""
-        self.rings.add("leader")
-        self.execute(_SQL["set_waiting"], (0,))
+    def lock(self, name: str, *values: object) -> None:
+        """Lock rows, where transactions go on side by side."""
+        if self.concurrent:
+            self.run(name, *values)
+
+    def set_waiting(self, waiting: int) -> None:
+        """Whether the leader waits for a ring."""
+        if self.concurrent or self.row.waiting != waiting:
+            self.run("store.set_waiting", waiting)
+
+    def look_again(self) -> None:
+        """For a leader that waits: what was committed while it said so rings it, for nobody else will."""
+        if self.concurrent:
+            self._connection.later(self._statements["bells.missed"], (), self._missed)
 
     def settle(self) -> None:
-        """Write the counters."""
-        for queue, counts in self._counts.items():
-            if any(counts):
-                self.execute(_SQL["add_counts"], (queue, *counts))
-        self._counts.clear()
-        for (session, queue), jobs in self._held.items():
-            if jobs:
-                self.execute(_SQL["add_held"], (session, queue, jobs))
-        self._held.clear()
+        """Write the counters; in the order of their keys, so that no two acts wait for each other."""
+        counts, self._counts = self._counts, {}
+        self.many("store.add_counts", [(queue, *counts[queue]) for queue in sorted(counts) if any(counts[queue])])
+        held, self._held = self._held, {}
+        self.many("store.add_held", [(*key, held[key]) for key in sorted(held) if held[key]])
+
+    def wake(self) -> None:
+        """Ring the leader where it waits for what this transaction did.
+
+        Where others are under way, that is looked up after the commit: who commits before the leader looks is seen by
+        it, who commits later sees that it waits.
+        """
+        if not (self._ready or self._room):
+            return
+        if self.concurrent:
+            values = self.array(sorted(self._ready)), int(self._room)
+            self._connection.later(self._statements["bells.wake"], values, self._woke)
+        elif self.row.waiting:
+            self._wake_now()
+
+    def _wake_now(self) -> None:
+        for queue in self._ready:
+            found = self.run("store.wakes", queue).fetchone()
+            if found is None or found[0]:
+                self.run("store.not_idle", queue)
+                self.rang = True
+                break
+        if self.rang or (self._room and self.run("store.any_ready").fetchone()):
+            self.rings.add("leader")
+            self.run("store.set_waiting", 0)
+
+    def _missed(self, rows: list[Any]) -> None:
+        if rows:
+            self.rings.add("leader")
+
+    def _woke(self, rows: list[Any]) -> None:
+        self.rang = bool(rows)
 
 
 class Part:
     """What the parts of a SQL store share."""
 
     _database: Database
-    _clock: Clock
+    _dialect: Dialect
     _options: SqlStoreOptions
-    _boot_id: str
     _store_id: str
 
     def ring(self, topic: str) -> None:
         """Wake who listens."""
         raise NotImplementedError
 
+    def _now_ms(self, row: StoreRow) -> int:
+        """The store's time."""
+        raise NotImplementedError
+
+    def _keep_time(self, tx: Tx) -> None:
+        """At the beginning of each write transaction."""
+
+    def _follow_time(self, tx: Tx) -> None:
+        """At each sweep."""
+
+    def _tell(self, connection: Connection, rings: set[str]) -> None:
+        """Just before the commit."""
+
     @contextmanager
-    def _act(self, *, durable: bool = False) -> Generator[Tx]:
+    def _act(self, *, durable: bool = False, fence: Fence = Fence.LOOK) -> Generator[Tx]:
         """A write transaction; see `Database.write`. Bells ring after the commit."""
-        with self._database.write(durable=durable) as (connection, row):
+        with self._database.write(durable=durable, fence=fence) as (connection, row):
             tx = self._tx(connection, row)
-            if not holds(row.anchor, self._boot_id, self._clock.boot_s()):
-                anchor = drop_anchor(self._boot_id, self._clock.boot_s(), self._clock.wall_s())
-                tx.execute(_SQL["set_anchor"], anchor)
+            self._keep_time(tx)
             yield tx
             tx.settle()
+            tx.wake()
+            self._tell(connection, tx.rings)
         for topic in tx.rings:
             self.ring(topic)
 
@@ -215,25 +258,51 @@ class Part:
     @contextmanager
     def _fenced(self, epoch: Epoch, *, durable: bool = False) -> Generator[Tx]:
         """A leader's act."""
-        with self._act(durable=durable) as tx:
+        with self._act(durable=durable, fence=Fence.SHARE) as tx:
             tx.fenced(epoch)
             yield tx
 
-    def _tx(self, connection: sqlite3.Connection, row: StoreRow) -> Tx:
+    def _tx(self, connection: Connection, row: StoreRow) -> Tx:
         if row.store_id != self._store_id:
-            raise StoreReset(f"job store {self._database.path}: is another than the one that was opened; "
+            raise StoreReset(f"job store {self._database.name}: is another than the one that was opened; "
                              "start the node again")
-        now = now_s(row.anchor, self._boot_id, self._clock.boot_s(), self._clock.wall_s())
-        return Tx(connection, row, round(now * 1000), self._options.aging_s)
+        return Tx(connection, self._dialect, row, self._now_ms(row), self._options.aging_s)
 
 
-def greet(connection: sqlite3.Connection) -> StoreRow:
-    """The first thing in each transaction: read the store's row."""
-    found = connection.execute(_STORE_ROW).fetchone()
-    if found is None:
-        raise StoreReset("the store was emptied; start the node again")
-    row = StoreRow(*found)
-    if row.schema_version > SCHEMA_VERSION:
-        raise SchemaTooNew(f"the store was migrated to schema version {row.schema_version}, this callboard knows "
-                           f"{SCHEMA_VERSION}; upgrade callboard on this machine")
-    return row
+_S = TypeVar("_S", bound=Part)
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_CLASHES_MAX: Final = 5
+_PAUSE_S: Final = 0.02
+
+
+def again(act: Callable[Concatenate[_S, _P], _R]) -> Callable[Concatenate[_S, _P], _R]:
+    """An act that is one transaction, tried again a few times where others were in its way."""
+
+    @wraps(act)
+    def tried(self: _S, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        for clashes in range(1, _CLASHES_MAX):
+            try:
+                return act(self, *args, **kwargs)
+            except Clash:
+                time.sleep(random.uniform(0, _PAUSE_S * clashes))  # noqa: S311 - jitter, no secret
+        return act(self, *args, **kwargs)
+
+    return tried
+
+
+def greeter(statements: Mapping[str, str]) -> Callable[[Connection, Fence], StoreRow]:
+    """What is done first in each transaction: read the store's row."""
+    texts = {fence: statements[f"store.{fence.value}"] for fence in Fence}
+
+    def greet(connection: Connection, fence: Fence) -> StoreRow:
+        found = connection.run(texts[fence]).fetchone()
+        if found is None:
+            raise StoreReset("the store was emptied; start the node again")
+        row = StoreRow(*found[:8], tuple(found[8:]))  # type: ignore[call-arg]  # mypy counts a slice as any length
+        if row.schema_version > SCHEMA_VERSION:
+            raise SchemaTooNew(f"the store was migrated to schema version {row.schema_version}, this callboard knows "
+                               f"{SCHEMA_VERSION}; upgrade callboard on this machine")
+        return row
+
+    return greet

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from alembic import op
+from callboard.backends.store.sql.migrations.ddl import run
 
 revision = "0001"
 down_revision = None
@@ -14,7 +14,7 @@ depends_on = None
 # States are core.records.JobState: 0 delayed, 1 ready, 2 assigned, 3 running, 4 completed, 5 failed, 6 cancelled,
 # 7 forgotten. The partial indexes keep each hot path as small as what waits on it, whatever else the table holds.
 # body and error come last: SQLite reads a row's columns in order, and most acts stop before them.
-STATEMENTS: Final = (
+_SQLITE: Final = (
     """CREATE TABLE callboard_store (
         one INTEGER PRIMARY KEY CHECK (one = 1),
         schema_version INTEGER NOT NULL,
@@ -107,8 +107,7 @@ STATEMENTS: Final = (
 
 def upgrade() -> None:
     """Create everything."""
-    for statement in STATEMENTS:
-        op.execute(statement)
+    run({"sqlite": _SQLITE})
 
 
 def downgrade() -> None:

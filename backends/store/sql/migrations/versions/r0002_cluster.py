@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from alembic import op
+from callboard.backends.store.sql.migrations.ddl import run
 
 revision = "0002"
 down_revision = "0001"
@@ -13,7 +13,7 @@ depends_on = None
 
 # start_s and ttl_s are seconds of CLOCK_BOOTTIME in the boot named by machine; under another boot they are void.
 # The numbers in callboard_cluster only grow, whatever happens to the rows of the other tables.
-STATEMENTS: Final = (
+_SQLITE: Final = (
     """CREATE TABLE callboard_cluster (
         one INTEGER PRIMARY KEY CHECK (one = 1),
         cluster_id TEXT NOT NULL,
@@ -48,8 +48,7 @@ STATEMENTS: Final = (
 
 def upgrade() -> None:
     """Create everything."""
-    for statement in STATEMENTS:
-        op.execute(statement)
+    run({"sqlite": _SQLITE})
 
 
 def downgrade() -> None:

@@ -10,26 +10,26 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+from callboard.backends.store.sql.statements import PREFIX
+from callboard.backends.store.sql.versions import SCHEMA_VERSION, VERSION_TABLE
 from callboard.core.errors import InvalidArgument, SchemaTooNew, StoreError, StoreUnavailable
 
-from .sqlite_errors import is_busy, translate
-from .sqlite_locks import opening, turn_of
+from .errors import is_busy, translate
+from .locks import opening, turn_of
 
-VERSION_TABLE: Final = "callboard_schema"
-SCHEMA_VERSION: Final = 2
-"""The newest revision in migrations/versions."""
 SQLITE_MIN: Final = (3, 37, 0)
 """The first with STRICT tables."""
 
 _PAUSE_S: Final = 0.01
 
 
-def prepare(path: str, wait_s: float) -> None:
+def prepare(path: str, wait_s: float, prefix: str = PREFIX) -> None:
     """Make the file a store of this version; another process may be doing the same.
 
     Args:
         path: the file; its directory must exist.
         wait_s: how long to wait for another process at most.
+        prefix: what the tables' names begin with.
 
     Raises:
         StoreUnavailable: Raised when the file can't be opened or written; the message says why.
@@ -47,8 +47,8 @@ def prepare(path: str, wait_s: float) -> None:
     while True:
         try:
             with opening, closing(_connect(path)) as connection:
-                if _version(connection, path) < SCHEMA_VERSION:
-                    _migrate(connection, path)
+                if _version(connection, path, prefix) < SCHEMA_VERSION:
+                    _migrate(connection, path, prefix)
                 return
         except sqlite3.Error as error:
             if not is_busy(error) or time.monotonic() >= deadline_s:
@@ -87,25 +87,29 @@ def _connect(path: str) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None)
 
 
-def _version(connection: sqlite3.Connection, path: str) -> int:
+def _version(connection: sqlite3.Connection, path: str, prefix: str) -> int:
     """0: an empty database."""
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-    if not tables:
+    versions = VERSION_TABLE.replace(PREFIX, prefix)
+    if versions not in tables:
+        foreign = sorted(table for table in tables if not table.startswith("sqlite_"))
+        if foreign and not any(table.endswith(VERSION_TABLE.removeprefix(PREFIX)) for table in tables):
+            raise StoreError(f"job store {path}: the database belongs to another application (it has the table "
+                             f"{foreign[0]!r}); give callboard a file of its own")
         return 0
-    if VERSION_TABLE not in tables:
-        raise StoreError(f"job store {path}: the database belongs to another application (it has the table "
-                         f"{min(tables)!r}); give callboard a file of its own")
-    found = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchall()  # noqa: S608 - our own constant
+    found = connection.execute(f"SELECT version_num FROM {versions}").fetchall()  # noqa: S608 - a checked name
     if len(found) != 1 or not str(found[0][0]).isdecimal():
         raise StoreError(f"job store {path}: its schema version can't be read; restore the file from a copy")
     version = int(found[0][0])
     if version > SCHEMA_VERSION:
-        raise SchemaTooNew(f"job store {path}: has schema version {version}, this callboard knows {SCHEMA_VERSION}; "
-                           "upgrade callboard on this machine")
+        needs = connection.execute(f"SELECT schema_version FROM {prefix}store").fetchone()  # noqa: S608 - a checked name
+        if needs is None or needs[0] > SCHEMA_VERSION:
+            raise SchemaTooNew(f"job store {path}: has schema version {version}, this callboard knows {SCHEMA_VERSION};"
+                               " upgrade callboard on this machine")
     return version
 
 
-def _migrate(connection: sqlite3.Connection, path: str) -> None:
+def _migrate(connection: sqlite3.Connection, path: str, prefix: str) -> None:
     """Run what is missing, in one transaction: who comes second waits, and finds it done."""
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
@@ -113,10 +117,10 @@ def _migrate(connection: sqlite3.Connection, path: str) -> None:
                                "file system?); put the file on a local disk")
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if _version(connection, path) < SCHEMA_VERSION:
-            from .migrate import upgrade  # noqa: PLC0415 - SQLAlchemy and alembic cost 0.3 s, and are rarely needed
+        if _version(connection, path, prefix) < SCHEMA_VERSION:
+            from callboard.backends.store.sql.migrate import upgrade  # noqa: PLC0415 - SQLAlchemy and alembic cost 0.3 s, and are rarely needed
 
-            upgrade(connection)
+            upgrade(connection, prefix=prefix)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

@@ -11,7 +11,7 @@ ON CONFLICT DO NOTHING
 SELECT max(n) FROM callboard_jobs
 
 -- name: inserted_since
-SELECT queue, state, count(*) FROM callboard_jobs WHERE n > ? GROUP BY queue, state
+SELECT id FROM callboard_jobs WHERE n > ?
 
 -- name: known_id
 SELECT 1 FROM callboard_jobs WHERE id = ?

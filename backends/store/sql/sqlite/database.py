@@ -11,19 +11,25 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from callboard.backends.store.sql.dialect import Fence
+from callboard.backends.store.sql.errors import CommitUncertain
 from callboard.core.errors import StoreReset, StoreUnavailable, Unavailable
 
-from .sqlite_errors import CommitUncertain, is_busy, primary_code, translate
-from .sqlite_locks import turn_of, watch_forks
+from .errors import is_busy, primary_code, translate
+from .locks import turn_of, watch_forks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
+
+    from callboard.backends.store.sql.dialect import Connection
 
 _PAUSE_MIN_S: Final = 0.000_05
 _PAUSE_MAX_S: Final = 0.000_5  # two waiters cost a few percent of a core, and the file is seldom free and unused
 _STUCK_S: Final = 0.5
 _PAUSE_STUCK_S: Final = 0.005  # whoever holds the lock for so long was stopped, or its disk is slow
 _READERS_MAX: Final = 4
+WAL_MAX_BYTES: Final = 64 << 20
+"""Above this a sweep tries to empty SQLite's log."""
 _SETUP: Final = (
     "PRAGMA synchronous = NORMAL",
     "PRAGMA cache_size = -16384",
@@ -35,6 +41,20 @@ _SETUP: Final = (
 )
 
 
+class SqliteConnection(sqlite3.Connection):
+    """A connection that runs the dialect's statements; `callboard.backends.store.sql.dialect.Connection`."""
+
+    run = sqlite3.Connection.execute
+
+    def many(self, statement: str, rows: Sequence[tuple[object, ...]], /) -> int:
+        """Run a statement for each row."""
+        return self.executemany(statement, rows).rowcount
+
+    def later(self, statement: str, values: Sequence[object], sink: Callable[[list[Any]], None], /) -> None:
+        """Not here: nothing is under way beside a transaction."""
+        raise NotImplementedError
+
+
 class Database:
     """Connections to one file: one that writes, guarded by the file's turn, and a few that read.
 
@@ -42,7 +62,7 @@ class Database:
     it starves a waiter for seconds.
     """
 
-    def __init__(self, path: str, busy_s: float, greet: Callable[[sqlite3.Connection], Any]) -> None:
+    def __init__(self, path: str, busy_s: float, greet: Callable[[Connection, Fence], Any]) -> None:
         """Open nothing yet.
 
         Args:
@@ -55,9 +75,9 @@ class Database:
         self._uri = Path(path).absolute().as_uri() + "?mode=rw"
         self._busy_s = busy_s
         self._greet = greet
-        self._writer: sqlite3.Connection | None = None
+        self._writer: SqliteConnection | None = None
         self._durable = False
-        self._readers: list[sqlite3.Connection] = []
+        self._readers: list[SqliteConnection] = []
         self._reading = 0
         self._readers_free = threading.Condition(threading.Lock())
         self._closed = False
@@ -65,11 +85,14 @@ class Database:
         watch_forks(self)
 
     @contextmanager
-    def write(self, *, durable: bool = False) -> Generator[tuple[sqlite3.Connection, Any]]:
+    def write(
+        self, *, durable: bool = False, fence: Fence = Fence.LOOK
+    ) -> Generator[tuple[SqliteConnection, Any]]:
         """A write transaction: committed at the end, rolled back on any exception.
 
         Args:
             durable: it survives a power loss when this returns; otherwise it survives the death of the process.
+            fence: makes no difference: one transaction writes at a time.
         """
         if not self.turn.lock.acquire(timeout=self._busy_s):
             raise StoreUnavailable(f"job store {self.path}: other threads of this process have been writing for "
@@ -80,7 +103,7 @@ class Database:
             if durable is not self._durable:
                 connection.execute("PRAGMA synchronous = FULL" if durable else "PRAGMA synchronous = NORMAL")
                 self._durable = durable
-            greeting = self._begin(connection, "BEGIN IMMEDIATE")
+            greeting = self._begin(connection, "BEGIN IMMEDIATE", fence)
             try:
                 yield connection, greeting
                 self._commit(connection)
@@ -91,13 +114,13 @@ class Database:
             self.turn.lock.release()
 
     @contextmanager
-    def read(self) -> Generator[tuple[sqlite3.Connection, Any]]:
+    def read(self) -> Generator[tuple[SqliteConnection, Any]]:
         """A read transaction: one snapshot, in nobody's way."""
         self.turn.refuse_unsafe()
         connection = self._borrow()
         sound = True
         try:
-            greeting = self._begin(connection, "BEGIN")
+            greeting = self._begin(connection, "BEGIN", Fence.LOOK)
             try:
                 yield connection, greeting
             finally:
@@ -120,14 +143,19 @@ class Database:
             while self._readers:
                 self._readers.pop().close()
 
-    def checkpoint(self, over_bytes: int) -> None:
-        """Where the log beside the file has grown over so many bytes, because readers never let it start again: try."""
+    @property
+    def name(self) -> str:
+        """The file."""
+        return self.path
+
+    def tidy(self) -> None:
+        """Where the log beside the file has grown too far, for readers never let it start again: try to empty it."""
         with suppress(OSError, sqlite3.Error):  # no log, or others are at work: the next call finds out
-            if os.stat(self.path + "-wal").st_size > over_bytes:  # noqa: PTH116 - a string is what we have
+            if os.stat(self.path + "-wal").st_size > WAL_MAX_BYTES:  # noqa: PTH116 - a string is what we have
                 with self.turn.lock:
                     (self._writer or self._open_writer()).execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    def abandon(self) -> list[sqlite3.Connection]:
+    def abandon(self) -> list[SqliteConnection]:
         """In a forked child: forget the parent's connections, without closing them; returns them."""
         left = [*self._readers, *([] if self._writer is None else [self._writer])]
         self._readers, self._writer, self._reading = [], None, 0
@@ -152,14 +180,15 @@ class Database:
         """Let connections be opened again, in the parent and in the child."""
         self._readers_free.release()
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self) -> SqliteConnection:
         if self._closed:
             raise StoreUnavailable(f"job store {self.path}: it was closed")
         self.turn.refuse_unsafe()
         self._check_identity()
         try:
             connection = sqlite3.connect(
-                self._uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256
+                self._uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256,
+                factory=SqliteConnection,
             )
             for statement in _SETUP:
                 connection.execute(statement)
@@ -167,7 +196,7 @@ class Database:
             raise translate(error, self.path) from error
         return connection
 
-    def _open_writer(self) -> sqlite3.Connection:
+    def _open_writer(self) -> SqliteConnection:
         self._writer = self._connect()
         self._durable = False
         return self._writer
@@ -177,7 +206,7 @@ class Database:
             self._writer.close()
             self._writer = None
 
-    def _borrow(self) -> sqlite3.Connection:
+    def _borrow(self) -> SqliteConnection:
         with self._readers_free:
             if not self._readers_free.wait_for(lambda: self._reading < _READERS_MAX, self._busy_s):
                 raise StoreUnavailable(f"job store {self.path}: {_READERS_MAX} reads have taken {self._busy_s:.0f} s")
@@ -192,7 +221,7 @@ class Database:
                 self._readers_free.notify()
             raise
 
-    def _give_back(self, connection: sqlite3.Connection, *, sound: bool) -> None:
+    def _give_back(self, connection: SqliteConnection, *, sound: bool) -> None:
         with self._readers_free:
             self._reading -= 1
             if sound and not self._closed:
@@ -201,7 +230,7 @@ class Database:
                 connection.close()
             self._readers_free.notify_all()
 
-    def _begin(self, connection: sqlite3.Connection, begin: str) -> Any:
+    def _begin(self, connection: SqliteConnection, begin: str, fence: Fence) -> Any:
         """Begin and greet, again and again while another process is in the way."""
         self._check_identity()
         start_s = time.monotonic()
@@ -209,7 +238,7 @@ class Database:
         while True:
             try:
                 connection.execute(begin)
-                return self._greet(connection)
+                return self._greet(connection, fence)
             except sqlite3.Error as error:
                 self._roll_back(connection)
                 waited_s = time.monotonic() - start_s
@@ -221,7 +250,7 @@ class Database:
             time.sleep(random.uniform(pause_s / 2, pause_s))  # noqa: S311 - jitter, no secret
             pause_s = min(pause_s * 1.5, _PAUSE_MAX_S if waited_s < _STUCK_S else _PAUSE_STUCK_S)
 
-    def _commit(self, connection: sqlite3.Connection) -> None:
+    def _commit(self, connection: SqliteConnection) -> None:
         try:
             connection.execute("COMMIT")
         except sqlite3.Error as error:
@@ -230,7 +259,7 @@ class Database:
                 raise CommitUncertain(f"job store {self.path}: {error} at the commit", cause=error) from error
             raise
 
-    def _abort(self, connection: sqlite3.Connection, error: BaseException) -> None:
+    def _abort(self, connection: SqliteConnection, error: BaseException) -> None:
         self._roll_back(connection)
         if isinstance(error, sqlite3.Error):
             if connection is self._writer:
@@ -238,7 +267,7 @@ class Database:
             raise translate(error, self.path) from error
 
     @staticmethod
-    def _roll_back(connection: sqlite3.Connection) -> None:
+    def _roll_back(connection: SqliteConnection) -> None:
         if connection.in_transaction:
             with suppress(sqlite3.Error):  # the connection is closed next, which rolls back too
                 connection.execute("ROLLBACK")

@@ -27,8 +27,6 @@ _BROKEN: Final = {
 }
 
 
-class CommitUncertain(StoreUnavailable):
-    """Raised when a commit failed in a way that leaves open whether it is on the disk."""
 
 
 def primary_code(error: sqlite3.Error) -> int:

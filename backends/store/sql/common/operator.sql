@@ -19,38 +19,44 @@ SELECT n FROM callboard_jobs WHERE id = ?
 SELECT j.id, j.name, j.queue, j.state, j.priority, j.attempts, j.losses, j.max_attempts, j.pushed_ms, j.due_ms,
     j.finished_ms, j.epoch, j.seq, s.node, j.body, j.error, j.unique_key
 FROM callboard_jobs j LEFT JOIN callboard_sessions s ON s.session = j.session
-WHERE j.n IN (SELECT value FROM json_each(?)) ORDER BY j.n DESC
+WHERE j.n {ints ?} ORDER BY j.n DESC
 
 -- name: scan_page
-SELECT n FROM callboard_jobs NOT INDEXED
+SELECT n FROM callboard_jobs {scan}
 WHERE state = ?1 AND (?2 IS NULL OR queue = ?2) AND n < ?3 ORDER BY n DESC LIMIT ?4
 
 -- name: page_delayed
-SELECT n FROM callboard_jobs INDEXED BY callboard_jobs_delayed
+SELECT n FROM callboard_jobs {by callboard_jobs_delayed}
 WHERE state = 0 AND (?2 IS NULL OR queue = ?2) AND n < ?3 ORDER BY n DESC LIMIT ?4
 
 -- name: page_ready
 SELECT n FROM (
-    SELECT n FROM callboard_jobs INDEXED BY callboard_jobs_ready
+    SELECT n FROM callboard_jobs {by callboard_jobs_ready}
     WHERE state = 1 AND losses < 2 AND (?2 IS NULL OR queue = ?2) AND n < ?3
     UNION ALL
-    SELECT n FROM callboard_jobs INDEXED BY callboard_jobs_isolated
+    SELECT n FROM callboard_jobs {by callboard_jobs_isolated}
     WHERE state = 1 AND losses >= 2 AND (?2 IS NULL OR queue = ?2) AND n < ?3)
 ORDER BY n DESC LIMIT ?4
 
 -- name: page_held
-SELECT n FROM callboard_jobs INDEXED BY callboard_jobs_held
+SELECT n FROM callboard_jobs {by callboard_jobs_held}
 WHERE state IN (2, 3) AND state = ?1 AND (?2 IS NULL OR queue = ?2) AND n < ?3 ORDER BY n DESC LIMIT ?4
 
 -- name: page_over
-SELECT n FROM callboard_jobs INDEXED BY callboard_jobs_over
+SELECT n FROM callboard_jobs {by callboard_jobs_over}
 WHERE state >= 4 AND state = ?1 AND (?2 IS NULL OR queue = ?2) AND n < ?3 ORDER BY n DESC LIMIT ?4
 
 -- name: set_paused
-INSERT INTO callboard_queues (queue, paused) VALUES (?1, ?2) ON CONFLICT (queue) DO UPDATE SET paused = ?2
+UPDATE callboard_queues SET paused = ? WHERE queue = ?
+
+-- name: lock_queue
+SELECT queue FROM callboard_queues WHERE queue = ? {lock}
+
+-- name: lock_node
+SELECT session FROM callboard_sessions WHERE node = ? AND ended_ms IS NULL {lock own}
 
 -- name: assigned_of_queue
-SELECT n FROM callboard_jobs INDEXED BY callboard_jobs_held WHERE state IN (2, 3) AND state = 2 AND queue = ?
+SELECT n FROM callboard_jobs {by callboard_jobs_held} WHERE state IN (2, 3) AND state = 2 AND queue = ? {lock n}
 
 -- name: ask_cancel
 UPDATE callboard_jobs SET cancel = 1 WHERE n = ?
@@ -59,23 +65,23 @@ UPDATE callboard_jobs SET cancel = 1 WHERE n = ?
 SELECT max(n) FROM callboard_jobs
 
 -- name: purge_ready
-SELECT n FROM callboard_jobs INDEXED BY callboard_jobs_ready
-WHERE queue = ?1 AND state = 1 AND losses < 2 AND n <= ?2 LIMIT ?3
+SELECT n FROM callboard_jobs {by callboard_jobs_ready}
+WHERE queue = ?1 AND state = 1 AND losses < 2 AND n <= ?2 LIMIT ?3 {lock}
 
 -- name: purge_isolated
-SELECT n FROM callboard_jobs INDEXED BY callboard_jobs_isolated
-WHERE queue = ?1 AND state = 1 AND losses >= 2 AND n <= ?2 LIMIT ?3
+SELECT n FROM callboard_jobs {by callboard_jobs_isolated}
+WHERE queue = ?1 AND state = 1 AND losses >= 2 AND n <= ?2 LIMIT ?3 {lock}
 
 -- name: purge_delayed
-SELECT n FROM callboard_jobs INDEXED BY callboard_jobs_delayed WHERE queue = ?1 AND state = 0 AND n <= ?2 LIMIT ?3
+SELECT n FROM callboard_jobs {by callboard_jobs_delayed} WHERE queue = ?1 AND state = 0 AND n <= ?2 LIMIT ?3 {lock}
 
 -- name: purge_assigned
-SELECT n FROM callboard_jobs INDEXED BY callboard_jobs_held
-WHERE queue = ?1 AND state IN (2, 3) AND state = 2 AND n <= ?2 LIMIT ?3
+SELECT n FROM callboard_jobs {by callboard_jobs_held}
+WHERE queue = ?1 AND state IN (2, 3) AND state = 2 AND n <= ?2 LIMIT ?3 {lock}
 
 -- name: failed_rows
-SELECT n FROM callboard_jobs INDEXED BY callboard_jobs_over
-WHERE state >= 4 AND state = 5 AND (?1 IS NULL OR queue = ?1) AND n <= ?2 LIMIT ?3
+SELECT n FROM callboard_jobs {by callboard_jobs_over}
+WHERE state >= 4 AND state = 5 AND (?1 IS NULL OR queue = ?1) AND n <= ?2 LIMIT ?3 {lock}
 
 -- name: forget_desired
 DELETE FROM callboard_desired WHERE queue = ?
@@ -93,7 +99,7 @@ DELETE FROM callboard_draining WHERE node = ?
 SELECT name, cron, timezone, missed, window_s, job, last_tick_ms, version FROM callboard_schedules ORDER BY name
 
 -- name: schedule
-SELECT name, cron, timezone, missed, window_s, job, last_tick_ms, version FROM callboard_schedules WHERE name = ?
+SELECT name, cron, timezone, missed, window_s, job, last_tick_ms, version FROM callboard_schedules WHERE name = ? {lock}
 
 -- name: put_schedule
 INSERT INTO callboard_schedules (name, cron, timezone, missed, window_s, job, last_tick_ms, version)
@@ -102,7 +108,7 @@ ON CONFLICT (name) DO UPDATE
 SET cron = ?2, timezone = ?3, missed = ?4, window_s = ?5, job = ?6, last_tick_ms = ?7, version = ?8
 
 -- name: remove_schedule
-DELETE FROM callboard_schedules WHERE name = ?
+DELETE FROM callboard_schedules WHERE name = ? {lock}
 
 -- name: move_tick
 UPDATE callboard_schedules SET last_tick_ms = ? WHERE name = ? AND last_tick_ms = ?

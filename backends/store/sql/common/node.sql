@@ -1,8 +1,8 @@
 -- name: end_session
-UPDATE callboard_sessions SET ended_ms = ?, ended_reason = ? WHERE session = ? AND ended_ms IS NULL
+UPDATE callboard_sessions SET ended_ms = ?, ended_reason = ? WHERE session = ?
 
--- name: counter_of
-SELECT counter FROM callboard_sessions WHERE session = ? AND ended_ms IS NULL
+-- name: lock_session
+SELECT counter FROM callboard_sessions WHERE session = ? AND ended_ms IS NULL {lock}
 
 -- name: drop_pools
 DELETE FROM callboard_pools WHERE session = ?
@@ -11,11 +11,11 @@ DELETE FROM callboard_pools WHERE session = ?
 DELETE FROM callboard_held WHERE session = ?
 
 -- name: live_of_node
-SELECT session, boot_id, host, pid, ttl_s FROM callboard_sessions WHERE node = ? AND ended_ms IS NULL
+SELECT session, boot_id, host, pid, ttl_s FROM callboard_sessions WHERE node = ? AND ended_ms IS NULL {lock own}
 
 -- name: open_session
 INSERT INTO callboard_sessions (node, boot_id, host, pid, version, socket, started_ms, counter, ttl_s, opened_ms)
-VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?)
+VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?) RETURNING session
 
 -- name: reopen_session
 UPDATE callboard_sessions
@@ -40,21 +40,21 @@ SELECT queue, node, slots FROM callboard_desired WHERE node IN (?, '*') ORDER BY
 SELECT 1 FROM callboard_draining WHERE node = ?
 
 -- name: cancels
-SELECT id, epoch, seq FROM callboard_jobs INDEXED BY callboard_jobs_held
+SELECT id, epoch, seq FROM callboard_jobs {by callboard_jobs_held}
 WHERE session = ? AND state IN (2, 3) AND state = 3 AND cancel = 1
 
 -- name: waiting_rows
-SELECT count(*) FROM callboard_jobs INDEXED BY callboard_jobs_held
+SELECT count(*) FROM callboard_jobs {by callboard_jobs_held}
 WHERE session = ? AND state IN (2, 3) AND state = 2
 
 -- name: assigned_jobs
 SELECT n, id, name, queue, body, attempts, losses, step, max_attempts, timeout_s, backoff, error, has_failed_hook,
     pushed_ms, epoch, seq
-FROM callboard_jobs INDEXED BY callboard_jobs_held
-WHERE session = ? AND state IN (2, 3) AND state = 2 AND queue IN (SELECT value FROM json_each(?)) ORDER BY epoch, seq
+FROM callboard_jobs {by callboard_jobs_held}
+WHERE session = ? AND state IN (2, 3) AND state = 2 AND queue {texts ?} ORDER BY epoch, seq {lock}
 
 -- name: running_tokens
-SELECT n, queue, epoch, seq FROM callboard_jobs INDEXED BY callboard_jobs_held
+SELECT n, queue, epoch, seq FROM callboard_jobs {by callboard_jobs_held}
 WHERE session = ? AND state IN (2, 3) AND state = 3
 
 -- name: running_job

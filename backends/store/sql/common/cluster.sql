@@ -68,8 +68,5 @@ DELETE FROM callboard_cluster_messages WHERE n <= ?
 -- name: set_message_bytes
 UPDATE callboard_cluster SET message_bytes = max(0, ?) WHERE one = 1
 
--- name: newest_message
-SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'callboard_cluster_messages'), 0)
-
 -- name: messages
 SELECT n, CASE WHEN length(body) <= ?3 THEN body END FROM callboard_cluster_messages WHERE n > ?1 ORDER BY n LIMIT ?2

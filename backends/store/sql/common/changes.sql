@@ -1,17 +1,17 @@
 -- name: rows_by_n
 SELECT n, id, queue, state, step, attempts, losses, epoch, seq, session, outcome, cancel, has_failed_hook, priority,
     due_ms, rank
-FROM callboard_jobs WHERE n IN (SELECT value FROM json_each(?))
+FROM callboard_jobs WHERE n {ints ?} {lock n}
 
 -- name: rows_held
 SELECT n, id, queue, state, step, attempts, losses, epoch, seq, session, outcome, cancel, has_failed_hook, priority,
     due_ms, rank
-FROM callboard_jobs INDEXED BY callboard_jobs_held WHERE session = ? AND state IN (2, 3)
+FROM callboard_jobs {by callboard_jobs_held} WHERE session = ? AND state IN (2, 3) {lock n}
 
 -- name: row_by_id
 SELECT n, id, queue, state, step, attempts, losses, epoch, seq, session, outcome, cancel, has_failed_hook, priority,
     due_ms, rank
-FROM callboard_jobs WHERE id = ?
+FROM callboard_jobs WHERE id = ? {lock}
 
 -- name: complete
 UPDATE callboard_jobs
