@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import uuid
 import warnings
 from contextlib import suppress
@@ -68,3 +69,11 @@ def _nothing_left() -> Iterator[None]:
         if in_ci():
             pytest.fail(message, pytrace=False)
         warnings.warn(message, stacklevel=1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared_servers_end(_nothing_left: None) -> Iterator[None]:
+    """End the servers that tests shared, before the look at what is left."""
+    yield
+    if shared := sys.modules.get("servers.shared"):  # only if some test used it
+        shared.close()
