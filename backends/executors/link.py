@@ -53,6 +53,7 @@ class ChildLink:
         draining: it gets nothing more, and ends once it is empty.
         ending: it was told to end.
         standby_for: the child that it replaces; it gets nothing until that one is empty.
+        ended: jobs that ran in it and have ended, however.
         alone: it holds a job that has it for itself.
         stalled: what it runs takes longer than was expected, so nothing is put behind it.
         warned: index to the instant at which the soft limit was given (a cancelled job has its place there too).

@@ -18,7 +18,8 @@ _PR_SET_NAME: Final = 15
 _MARK: Final = "CALLBOARD_CHILD"
 _NAME: Final = "callboard:"
 _ENVIRON_MAX: Final = 1 << 20
-_ROUNDS_MAX: Final = 100
+_ROUNDS_MAX: Final = 50
+_BARE_MAX: Final = 1_000
 _EXEC_S: Final = 0.002
 
 
@@ -30,6 +31,7 @@ class Process(NamedTuple):
     group: int
     session: int
     name: bytes
+    started: bytes
     dead: bool
 
 
@@ -57,12 +59,13 @@ def processes() -> list[Process]:
     for name in os.listdir("/proc"):  # noqa: PTH208 - names only; Path objects cost three times as much
         if not name.isdigit():
             continue
-        with contextlib.suppress(OSError, ValueError), open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123 - as above
+        with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123 - as above
             # the command's name stands in parentheses and may hold anything, so cut behind the last one
             head, _, tail = file.read().rpartition(b")")
             fields = tail.split()
             command = head.partition(b"(")[2]
-            found.append(Process(int(name), int(fields[1]), int(fields[2]), int(fields[3]), command, fields[0] == b"Z"))
+            parent, group, session = (int(field) for field in fields[1:4])
+            found.append(Process(int(name), parent, group, session, command, fields[19], fields[0] == b"Z"))
     return found
 
 
@@ -107,12 +110,13 @@ def kill_tree(pid: int, ident: int, keep: set[int]) -> None:
         keep: the other children of this process.
     """
     me = os.getpid()
+    adopted: dict[Process, bytes | None] = {}
     for round_ in range(_ROUNDS_MAX):
         table = processes()
         adopted = {
             process: _ident(process)
             for process in table
-            if process.parent == me and process.pid not in keep and not process.dead
+            if process.parent == me and process.pid not in keep and not process.dead and process not in _bare
         }
         orphans = {process.pid for process, owner in adopted.items() if owner == str(ident).encode()}
         victims = {pid, *orphans} | descendants({pid, *orphans}, table)
@@ -126,10 +130,17 @@ def kill_tree(pid: int, ident: int, keep: set[int]) -> None:
         for victim in victims:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(victim, signal.SIGKILL)
+    if len(_bare) > _BARE_MAX:
+        _bare.clear()
+    _bare.update(process for process, owner in adopted.items() if owner is None)
+
+
+_bare: Final[set[Process]] = set()
+"""Orphans whose environment really is empty: they are not waited for again. They die with the template."""
 
 
 def _ident(process: Process) -> bytes | None:
-    """What a process was marked with; empty: with nothing; None: it is being executed just now and shows nothing."""
+    """What a process was marked with; empty: nothing; None: it shows nothing, as while it is just being executed."""
     if process.name.startswith(_NAME.encode()):
         return process.name[len(_NAME) :]
     try:
@@ -137,18 +148,10 @@ def _ident(process: Process) -> bytes | None:
             variables = file.read(_ENVIRON_MAX).split(b"\0")
     except OSError:
         return b""  # it has gone, or is another user's
-    if variables == [b""] and not _command(process.pid):
+    if variables == [b""]:
         return None
     mark = f"{_MARK}=".encode()
     return next((variable[len(mark) :] for variable in variables if variable.startswith(mark)), b"")
-
-
-def _command(pid: int) -> bytes:
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:  # noqa: PTH123 - as in processes()
-            return file.read(1)
-    except OSError:
-        return b"?"  # it has gone
 
 
 def end_all_descendants() -> None:

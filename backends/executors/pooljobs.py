@@ -160,6 +160,7 @@ class PoolJobs:
             elif job is not None:
                 waiting.append(job)
         for index, kind in verdict.ended:
+            link.ended += 1
             duration_s = max(now_s - starts.get(index, now_s), 0.0)
             self._died_under(entries[index], kind, status, duration_s)
         self.accept_again(waiting)

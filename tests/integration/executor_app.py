@@ -251,6 +251,8 @@ def grandchildren(path, gate_path, how):
         note(path, subprocess.Popen(program, process_group=0).pid)
     elif how == "daemon":
         _daemon(path, program)
+    elif how == "bare-daemon":
+        _daemon(path, program, {})
     elif how == "forked-daemon":
         _daemon(path, None)
     else:
@@ -258,7 +260,7 @@ def grandchildren(path, gate_path, how):
     wait_for(gate_path)
 
 
-def _daemon(path, program):
+def _daemon(path, program, environment=None):
     """Fork twice with a session of its own: its parent is gone at once."""
     if os.fork():
         os.wait()
@@ -268,7 +270,8 @@ def _daemon(path, program):
         os._exit(0)
     note(path, os.getpid())
     if program:
-        os.execv(program[0], program)  # noqa: S606 - a shell would be one process more
+        environment = os.environ if environment is None else environment
+        os.execve(program[0], program, environment)  # noqa: S606 - a shell would be one process more
     time.sleep(1_000)
     os._exit(0)
 

@@ -6,9 +6,10 @@ import os
 import signal
 
 import pytest
-from executor_kit import alive, lines, pids, running
+from executor_kit import CLOCK, alive, lines, pids, running
 from kit import eventually
 
+from callboard.backends.executors import linux
 from callboard.core.runs import EndKind
 
 KINDS = ["process", "thread", "asyncio"]
@@ -155,6 +156,32 @@ def test_what_a_job_started_dies_with_its_child(kind, tmp_path, how, end_by):
             assert not alive(grandchild)  # before its end is told
     assert not alive(grandchild)
     assert token in rig.told.ends
+
+
+def test_a_daemon_that_took_off_its_marks_dies_with_the_template_at_the_latest(tmp_path):
+    with running("process", slots=1) as rig:
+        started, go = tmp_path / "pids", tmp_path / "go"
+        token = rig.start("grandchildren", path=str(started), gate_path=str(go), how="bare-daemon")
+        (daemon,) = eventually(lambda: pids(started), 10, "the daemon runs")
+        go.touch()
+        rig.end(token)
+        took_s = []
+        for _ in range(20):  # each death is looked into; the daemon is nobody's
+            start_s = CLOCK.boot_s()
+            assert rig.run("exits_hard", status=1).kind == EndKind.CHILD_DIED
+            took_s.append(CLOCK.boot_s() - start_s)
+        assert alive(daemon)
+        assert min(took_s) < linux._ROUNDS_MAX * linux._EXEC_S  # once is waited until it shows whose it is, no more
+    assert not alive(daemon)
+
+
+def test_jobs_that_kill_their_children_one_after_the_other_are_no_fault_of_the_children(kind):
+    with running(kind, slots=1) as rig:
+        for _ in range(5):  # in each child it is the first, and the last
+            assert rig.run("exits_hard", status=1).kind == EndKind.CHILD_DIED
+            assert rig.pool.capacity() > 0
+        assert rig.pool.nursery._crashes == 0
+        assert rig.run("nothing").kind == EndKind.COMPLETED
 
 
 def test_a_daemon_of_another_job_survives_the_kill_of_a_child(tmp_path):
