@@ -1,0 +1,2 @@
+-- needs: views
+return answer(views())

@@ -1,0 +1,72 @@
+-- needs: rows, lifecycle, change, flush, views
+-- A: {epoch, owner, limit, finished at most, their age in ms, failed at most, their age, age of ids}.
+if not leads(A[1], A[2]) then return stale() end
+
+local function prune(key, most, age, limit)
+  local n = math.max(CALL('ZCARD', P .. key) - most, CALL('ZCOUNT', P .. key, '-inf', '(' .. string.format('%.0f', NOW - age)))
+  n = math.min(n, limit)
+  if n <= 0 then return 0 end
+  local refs = CALL('ZRANGE', P .. key, 0, n - 1)
+  for i, r in ipairs(rows_of(refs)) do
+    if r and not is_live(r.state) then
+      leave(r)
+      forget(r, r.finished)
+    else
+      add(ZDROP, P .. key, refs[i])
+    end
+  end
+  return #refs
+end
+
+local function drop_old(key, until_ms, limit, drop)
+  local old = CALL('ZRANGEBYSCORE', P .. key, '-inf', '(' .. string.format('%.0f', until_ms), 'LIMIT', 0, limit)
+  for _, one in ipairs(old) do
+    add(ZDROP, P .. key, one)
+    drop(one)
+  end
+end
+
+local function drop_results(limit)
+  local refs = CALL('ZRANGEBYSCORE', P .. 'results', '-inf', NOW, 'LIMIT', 0, limit)
+  for i, r in ipairs(rows_of(refs)) do
+    add(ZDROP, P .. 'results', refs[i])
+    add(DROP, P .. 'result', refs[i])
+    if r and has(r.flags, HAS_RESULT) then
+      r.flags = without(r.flags, HAS_RESULT)
+      CHANGED[refs[i]] = r
+    end
+  end
+end
+
+-- What sessions hold, counted from the rows.
+local function recount()
+  for _, session in ipairs(live_sessions()) do
+    local key = P .. 's:' .. session
+    local held, alone = {}, 0
+    for _, set in ipairs({':a', ':r'}) do
+      for _, r in ipairs(rows_of(CALL('SMEMBERS', key .. set))) do
+        if r and r.session == session and is_held(r.state) then
+          held[r.queue] = (held[r.queue] or 0) + 1
+          if isolated(r.losses) then alone = alone + 1 end
+        end
+      end
+    end
+    local before = CALL('HGETALL', key .. ':q')
+    for i = 1, #before, 2 do
+      if tonumber(before[i + 1]) ~= (held[before[i]] or 0) then CALL('HSET', key .. ':q', before[i], held[before[i]] or 0) end
+    end
+    if tonumber(CALL('HGET', key, 'alone') or '') ~= alone then CALL('HSET', key, 'alone', alone) end
+  end
+end
+
+drop_results(A[3])
+local went = prune('finished', A[4], A[5], A[3])
+went = went + prune('failed', A[6], A[7], A[3] - went)
+drop_old('gone', NOW - A[8], A[3], function(id) add(DROP, P .. 'ids', id) end)
+drop_old('periods', NOW, A[3], function(key)
+  local until_ms = string.match(CALL('HGET', P .. 'unique', key) or '', '^(%d+) ')
+  if until_ms and until_ms ~= '0' and tonumber(until_ms) <= NOW then add(DROP, P .. 'unique', key) end
+end)
+if next(ZDROP) then flush() end
+recount()
+return answer(went)

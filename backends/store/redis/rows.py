@@ -1,0 +1,219 @@
+"""Jobs and rows as bytes: what Python writes into the store, and what it believes of what it reads there."""
+
+from __future__ import annotations
+
+import struct
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgpack
+
+from callboard.core.codec import decode, encode
+from callboard.core.errors import CodecError, StoreError
+from callboard.core.history import HISTORY_MAX, HISTORY_MAX_BYTES
+from callboard.core.lifecycle import attempt_number
+from callboard.core.records import (
+    Backoff,
+    JobRecord,
+    JobState,
+    NewJob,
+    ProgressView,
+    RunRecord,
+    Step,
+    TakenJob,
+    Token,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HOOK: Final = 1
+ONCE: Final = 4
+PROGRESS_MAX: Final = 500
+"""Limit of a message of progress, in characters."""
+
+_ROW: Final = struct.Struct("<BBBHBHBBIQIQQQQQQbBQQQ")  # rows.lua says what stands where
+_LENGTH: Final = struct.Struct("<H")
+_HEADER_MAX_BYTES: Final = 8192
+_STATES: Final = tuple(JobState)
+_STEPS: Final = tuple(Step)
+_TEXT_MAX: Final = 255
+
+
+class RowView(NamedTuple):
+    """A row as rows.lua packs it."""
+
+    version: int
+    state: int
+    step: int
+    flags: int
+    done: int
+    attempts: int
+    losses: int
+    doubts: int
+    epoch: int
+    seq: int
+    session: int
+    due: int
+    assigned: int
+    taken: int
+    started: int
+    finished: int
+    kept: int
+    priority: int
+    holds: int
+    pushed: int
+    expires: int
+    keep: int
+
+
+def pack_job(job: NewJob) -> list[object]:
+    """A new job as insert.lua takes it."""
+    flags = (HOOK if job.has_failed_hook else 0) | (ONCE if job.at_most_once else 0)
+    period_s = job.unique_period_s or 0.0
+    return [job.id, _job_bytes(job), job.queue, job.priority, round(job.delay_s * 1000), flags, job.unique or "",
+            int(job.unique_until), round(period_s * 1000), _expires_ms(job.expires_s), round(job.result_ttl_s * 1000)]
+
+
+def _expires_ms(expires_s: float | None) -> int:
+    return 0 if expires_s is None else max(1, round(expires_s * 1000))
+
+
+def _job_bytes(job: NewJob) -> bytes:
+    header = encode([job.name, job.max_attempts, job.timeout_s, job.backoff], max_bytes=_HEADER_MAX_BYTES,
+                    what="options of a job")
+    return _LENGTH.pack(len(header)) + header + job.body
+
+
+@lru_cache(maxsize=4096)
+def _header(data: bytes) -> tuple[str, int | None, float | None, Backoff | None]:
+    """Name, attempts, timeout, backoff; few different ones occur."""
+    match decode(data, max_bytes=_HEADER_MAX_BYTES):
+        case [str(name), int() | None as attempts, float() | int() | None as timeout_s, backoff, *_]:
+            return name, attempts, timeout_s, None if backoff is None else _backoff(backoff)
+        case _:
+            raise CodecError("not the options of a job")
+
+
+def _backoff(value: object) -> Backoff:
+    match value:
+        case [int() | float() as base, int() | float() as factor, int() | float() as cap, int() | float() as jitter]:
+            return Backoff(float(base), float(factor), float(cap), float(jitter))
+        case _:
+            raise CodecError("not a backoff")
+
+
+def _split(job: bytes) -> tuple[tuple[str, int | None, float | None, Backoff | None], bytes]:
+    """The options of a job, and its body."""
+    (length,) = _LENGTH.unpack_from(job)
+    if len(job) < 2 + length:
+        raise CodecError("a job's bytes are cut")
+    return _header(job[2 : 2 + length]), job[2 + length :]
+
+
+def _read_row(data: bytes) -> tuple[RowView, str, str, str]:
+    """The row, its queue, id and unique key."""
+    row = RowView(*_ROW.unpack_from(data))
+    texts: list[str] = []
+    place = _ROW.size
+    for _ in range(3):
+        (length,) = _LENGTH.unpack_from(data, place)
+        texts.append(data[place + 2 : place + 2 + length].decode())
+        place += 2 + length
+    if row.version != 1 or row.state >= len(_STATES) or row.step >= len(_STEPS) or len(data) != place:
+        raise CodecError("not a row of ours")
+    return row, texts[0], texts[1], texts[2]
+
+
+def taken_job(ref: bytes, data: bytes, job: bytes, error: bytes) -> TakenJob:
+    """What a node gets of a row that was taken.
+
+    Raises:
+        CodecError: Raised when the bytes are none of ours.
+    """
+    try:
+        row, queue, job_id, _ = _read_row(data)
+        (name, max_attempts, timeout_s, backoff), body = _split(job)
+        step = _STEPS[row.step]
+        return TakenJob(
+            int(ref), job_id, Token(row.epoch, row.seq), name, queue, body, attempt_number(row.attempts, step),
+            row.losses, step, max_attempts, timeout_s, backoff, error or None, bool(row.flags & HOOK), row.pushed,
+            row.doubts, bool(row.flags & ONCE),
+        )
+    except (struct.error, ValueError, IndexError) as problem:
+        raise CodecError(f"not a row of ours: {problem}", cause=problem) from problem
+
+
+def held_of(ref: bytes, data: bytes) -> tuple[str, Token]:
+    """Id and token of a row whose job can't be read.
+
+    Raises:
+        CodecError: Raised when the row can't be read either.
+    """
+    try:
+        row, _, job_id, _ = _read_row(data)
+    except (struct.error, ValueError) as problem:
+        raise CodecError(f"row {ref!r} can't be read", cause=problem) from problem
+    return job_id, Token(row.epoch, row.seq)
+
+
+def job_record(found: Sequence[Any], now_ms: int) -> JobRecord:
+    """What an operator sees.
+
+    Raises:
+        StoreError: Raised when the bytes are none of ours.
+    """
+    ref, data, job, error, result, progress, history, node = found
+    try:
+        row, queue, job_id, unique = _read_row(data)
+        (name, max_attempts, _, _), body = _split(job)
+        return JobRecord(
+            id=job_id, name=name, queue=queue, state=_STATES[row.state], priority=row.priority, attempts=row.attempts,
+            losses=row.losses, max_attempts=max_attempts, pushed_ms=row.pushed, due_ms=row.due,
+            finished_ms=row.finished or None, token=Token(row.epoch, row.seq) if row.seq else None,
+            node=node.decode() or None, body=body, error=error or None, unique=unique or None, doubts=row.doubts,
+            at_most_once=bool(row.flags & ONCE), expires_ms=row.expires or None, assigned_ms=row.assigned or None,
+            taken_ms=row.taken or None, started_ms=row.started or None,
+            result=(result or None) if now_ms < row.kept else None,
+            result_until_ms=row.kept or None, progress=_progress(progress), history=_history(history),
+        )
+    except (struct.error, ValueError, CodecError) as problem:
+        raise StoreError(f"row {bytes(ref).decode('ascii', 'replace')[:20]} of the job store can't be read: {problem}",
+                         cause=problem) from problem
+
+
+def pack_progress(fraction: float | None, message: str) -> bytes:
+    """What a job says of its progress."""
+    return encode([fraction, message[:PROGRESS_MAX]], what="progress")
+
+
+def _progress(data: bytes) -> ProgressView | None:
+    if not data:
+        return None
+    at_ms, said = _unpack(data)
+    match decode(said):
+        case [float() | int() | None as fraction, str(message)]:
+            return ProgressView(fraction, message[:PROGRESS_MAX], int(at_ms))
+        case _:
+            raise CodecError("not a job's progress")
+
+
+def _history(data: bytes) -> tuple[RunRecord, ...]:
+    if not data:
+        return ()
+    if len(data) > HISTORY_MAX_BYTES:
+        raise CodecError("a job's history is too long")
+    runs: list[RunRecord] = []
+    for run in _unpack(data)[-HISTORY_MAX:]:
+        epoch, seq, node, assigned, taken, started, ended, end, error = run
+        runs.append(RunRecord(Token(int(epoch), int(seq)), node.decode()[:_TEXT_MAX], int(assigned), int(taken),
+                              int(started) or None, int(ended), end.decode()[:_TEXT_MAX], error or None))
+    return tuple(runs)
+
+
+def _unpack(data: bytes) -> Any:
+    """What a script has packed: its strings are bytes."""
+    try:
+        return msgpack.unpackb(data, raw=True, strict_map_key=False)
+    except (ValueError, msgpack.UnpackException, msgpack.StackError) as problem:
+        raise CodecError(f"not packed by a script of ours: {problem}", cause=problem) from problem
