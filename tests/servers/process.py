@@ -121,6 +121,9 @@ class Server:
             try:
                 if self.answers():
                     return
+            except ImportError:  # no driver: no wait will help
+                self.kill()
+                raise
             except Exception as error:  # noqa: BLE001 - each driver has its own; told when time is up
                 last = repr(error)
             if time.monotonic() > end_s:
