@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from callboard.core.errorrecord import decode_error, encode_error
 from callboard.core.records import (
@@ -31,7 +31,7 @@ from callboard.core.records import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from callboard.core.ports import JobStore
+    from callboard.core.ports import JobStore, LifeStore
     from callboard.core.retention import Retention
 
 BOOM = encode_error(ErrorRecord("ValueError", "boom"))
@@ -76,11 +76,15 @@ class Place:
 
     Attributes:
         shared: two store objects on the same data are two clients.
+        own_clock: its time is a server's, which no wall clock of a node's machine moves.
+        life: it has the acts of LifeStore, and all that goes with them; where not, every run counts as started.
     """
 
     name: str
     open: Callable[[], JobStore]
     shared: bool
+    life: bool = False
+    own_clock: bool = False
 
 
 @dataclass
@@ -97,6 +101,11 @@ class Rig:
     def store(self) -> JobStore:
         """The store."""
         return self.opened[0] if self.opened else self.another()
+
+    @property
+    def life(self) -> LifeStore:
+        """The store, where it has the acts of a job's whole life."""
+        return cast("LifeStore", self.store)
 
     def another(self) -> JobStore:
         """A second client of the same data."""
@@ -154,32 +163,49 @@ class Rig:
         """Take what is assigned."""
         return self.store.take(session, queues or ("q",), holding)
 
-    def run(self, session: SessionId, count: int = 1, queue: str = "q") -> tuple[TakenJob, ...]:
-        """Assign and take exactly `count` jobs."""
+    def get(self, session: SessionId, count: int = 1, queue: str = "q") -> tuple[TakenJob, ...]:
+        """Assign and take exactly `count` jobs; whether they begin is not known."""
         self.assign(session, count, queue)
         jobs = self.take(session, queue)
         assert len(jobs) == count, f"{len(jobs)} of {count} jobs taken"
         return jobs
 
+    def get_one(self, session: SessionId, queue: str = "q") -> TakenJob:
+        """Assign and take one job; whether it begins is not known."""
+        return self.get(session, 1, queue)[0]
+
+    def begin(self, session: SessionId, *jobs: TakenJob) -> None:
+        """Let jobs that were taken begin: the store hears of it."""
+        if self.place.life:
+            assert self.life.mark_started(session, [held(one) for one in jobs]) == ()
+
+    def run(self, session: SessionId, count: int = 1, queue: str = "q") -> tuple[TakenJob, ...]:
+        """Assign and take exactly `count` jobs, and begin them."""
+        jobs = self.get(session, count, queue)
+        self.begin(session, *jobs)
+        return jobs
+
     def run_one(self, session: SessionId, queue: str = "q") -> TakenJob:
-        """Assign and take one job."""
+        """Assign, take and begin one job."""
         return self.run(session, 1, queue)[0]
 
     def run_alone(self, session: SessionId, job_id: str) -> TakenJob:
-        """Assign and take an isolated job."""
+        """Assign, take and begin an isolated job."""
         self.assign_alone(session, job_id)
         (job,) = self.take(session)
+        self.begin(session, job)
         return job
 
     def finish(self, session: SessionId, job: TakenJob | Held, kind: OutcomeKind = OutcomeKind.COMPLETED, *,
-               delay_s: float = 0.0, error: bytes | None = None) -> FinishReceipt:
+               delay_s: float = 0.0, error: bytes | None = None, result: bytes | None = None) -> FinishReceipt:
         """One outcome."""
-        return self.store.finish(session, [Outcome(held(job), kind, delay_s, error)])
+        return self.store.finish(session, [Outcome(held(job), kind, delay_s, error, result)])
 
     def succeed(self, session: SessionId, job: TakenJob, kind: OutcomeKind = OutcomeKind.COMPLETED, *,
-                delay_s: float = 0.0, error: bytes | None = None) -> None:
+                delay_s: float = 0.0, error: bytes | None = None, result: bytes | None = None) -> None:
         """One outcome that must be applied."""
-        assert self.finish(session, job, kind, delay_s=delay_s, error=error) == FinishReceipt(1, ())
+        receipt = self.finish(session, job, kind, delay_s=delay_s, error=error, result=result)
+        assert receipt == FinishReceipt(1, ())
 
     # Jobs ---------------------------------------------------------------------------------------------------------
 

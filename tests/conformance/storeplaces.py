@@ -19,7 +19,7 @@ def memory_place(settings: Settings, clock: FakeClock, _folder: Path) -> Place:
     """A store in memory: a second client is the same object."""
     options = {} if settings.retention is None else {"retention": settings.retention}
     store = MemoryStore(settings.max_jobs or 100_000, clock, **options)
-    return Place("memory", lambda: store, shared=False)
+    return Place("memory", lambda: store, shared=False, life=True)
 
 
 def sqlite_place(settings: Settings, clock: FakeClock, folder: Path) -> Place:
@@ -37,6 +37,8 @@ def sqlite_place(settings: Settings, clock: FakeClock, folder: Path) -> Place:
 
 
 PLACES: dict[str, Callable[[Settings, FakeClock, Path], Place]] = {"memory": memory_place, "sqlite": sqlite_place}
+LIFE_PLACES = ["memory"]
+"""Stores that have the acts of LifeStore; to be removed when all have them."""
 
 
 def rigs(make_place: Callable[[Settings, FakeClock, Path], Place], folder: Path, cleanup: ExitStack) -> Rig:

@@ -211,6 +211,8 @@ class Acts(RuleBasedStateMachine):
                        for one in expected}
         self.refs |= {one.id: one.ref for one in taken}
         self.runs += map(held, taken)
+        if self.rig.place.life and taken:
+            assert self.rig.life.mark_started(expected[0].session, [held(one) for one in taken]) == ()
 
     def finish(self, draw: Draw) -> None:
         if not self.runs:
@@ -295,7 +297,7 @@ class Acts(RuleBasedStateMachine):
         for job_id, one in self.model.jobs.items():
             seen = self.store.job(job_id)
             assert (seen.state, seen.attempts, seen.losses, seen.token, seen.due_ms) == one.seen, job_id
-            assert seen.node == self.model.sessions.get(one.session)
+            assert one.session is None or seen.node == self.model.sessions[one.session]
         assert all(self.store.job(job_id) is None for job_id in self.model.gone)
 
     @invariant()
@@ -319,7 +321,7 @@ class Acts(RuleBasedStateMachine):
             assert view.isolating == any(one.losses >= 2 for one in mine)
 
 
-@pytest.mark.parametrize(("place", "examples"), [("memory", 60), ("sqlite", 30)])
+@pytest.mark.parametrize(("place", "examples"), [("memory", 60), ("sqlite", 30), ("redis", 30)])
 def test_any_sequence_of_acts_is_as_in_the_model(place: str, examples: int):
     machine = type(f"ActsOn{place}", (Acts,), {"place": place})
     run_state_machine_as_test(machine, settings=settings(

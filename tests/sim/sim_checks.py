@@ -42,6 +42,13 @@ class Seen(NamedTuple):
     attempts: int
     losses: int
     step: Step
+    doubts: int
+    started: bool
+    once: bool
+
+    @property
+    def careful(self) -> bool:
+        return self.doubts > 0 or self.once
 
 
 class Checks:
@@ -55,6 +62,7 @@ class Checks:
         self.issued: set[Token] = set()
         self.starts: dict[Token, str] = {}
         self.runs: Counter[str] = Counter()
+        self.handles: Counter[str] = Counter()  # the same since an operator's last retry
         self.beats: dict[SessionId, float] = {}
         self.over: set[SessionId] = set()
         self.completed: set[Token] = set()
@@ -95,8 +103,12 @@ class Checks:
             row is not None and row.state is S.RUNNING and row.token == job.token,
             f"{node} starts {job.id} with {job.token}, but the store has {row}",
         )
+        self.need(row.started or not job.careful, f"{node} starts {job.id} before the store has its mark")
         self.starts[job.token] = job.id
         self.runs[job.id] += 1
+        self.handles[job.id] += 1
+        most = {"once": 1, "poison": 4}.get(job.name)  # of poison: one is in doubt, three are losses
+        self.need(most is None or self.handles[job.id] <= most, f"{job.id} starts {self.handles[job.id]} times")
 
     def ended(self, node: str, job: TakenJob, kind: EndKind) -> None:
         """A child ended a job."""
@@ -159,13 +171,15 @@ class Checks:
         rows, rule, newest = self.rows, RULES.get(name), self.newest
         table = self.store._table.rows
         for row in table.values():
-            state = (row.state, row.token, row.session, row.attempts, row.losses, row.step)
+            state = (row.state, row.token, row.session, row.attempts, row.losses, row.step, row.doubts,
+                     row.started_ms is not None, row.job.at_most_once)
             old = rows.get(row.job.id)
             if state != old:
                 new, job_id = Seen(*state), row.job.id
                 changed.append(f"{job_id} {old.state.name if old else '-'}>{new.state.name}")
                 legal = rule is not None and rule(self, old, new, about, newest, job_id)
                 self.need(legal, f"{name}: {job_id} went from {old} to {new}")
+                self.need(new.doubts <= 1, f"{job_id} is in doubt twice")
                 rows[job_id] = new
         if len(table) != len(rows):
             self.fail(f"{name} lost {rows.keys() - {row.job.id for row in table.values()}}")
@@ -204,7 +218,8 @@ class Checks:
             if seen.state is S.COMPLETED:
                 self.need(row.token in self.completed, f"{job.id} is completed, but no run with {row.token} completed")
             if seen.state is S.FAILED and seen.losses < 3:
-                self.need(seen.attempts >= 1, f"{job.id} failed without attempt or losses")
+                lost = seen.losses if seen.once else 0
+                self.need(seen.attempts + lost >= 1, f"{job.id} failed without attempt or losses")
             if job.name == "poison":
                 self.need(seen.state is not S.COMPLETED, f"{job.id} can't complete")
             if job.name in {"ok", "long"} and seen.state is S.FAILED:
@@ -215,7 +230,7 @@ class Checks:
 
 
 def _kept(old: Seen, new: Seen) -> bool:
-    return (old.attempts, old.losses, old.step) == (new.attempts, new.losses, new.step)
+    return (old.attempts, old.losses, old.step, old.doubts) == (new.attempts, new.losses, new.step, new.doubts)
 
 
 def _pushed(_checks: Checks, old: Seen | None, new: Seen, *_: Any) -> bool:
@@ -232,12 +247,20 @@ def _assigned(checks: Checks, old: Seen | None, new: Seen, _about: Any, newest: 
     checks.newest = max(checks.newest, new.token)
     fresh = new.token > newest and new.token not in checks.issued
     checks.issued.add(new.token)
-    return old.state is S.READY and new.state in HELD and fresh and _kept(old, new)
+    return old.state is S.READY and new.state in HELD and fresh and _kept(old, new) and not new.started
 
 
 def _taken(_checks: Checks, old: Seen | None, new: Seen, about: Any, *_: Any) -> bool:
     same = old is not None and old.token == new.token and old.session == new.session == about
-    return same and (old.state, new.state) == (S.ASSIGNED, S.RUNNING) and _kept(old, new)
+    return same and (old.state, new.state) == (S.ASSIGNED, S.RUNNING) and _kept(old, new) and not new.started
+
+
+def _marked(checks: Checks, old: Seen | None, new: Seen, about: Any, _newest: Token, job_id: str) -> bool:
+    if old is None or old.state is not S.RUNNING or new != old._replace(started=True):
+        return False
+    session, batch = about
+    named = old.session == session and any(held[1:] == (job_id, old.token) for held in batch)
+    return named and (old.token in checks.starts or old.careful)
 
 
 def _finished(checks: Checks, old: Seen | None, new: Seen, about: Any, _newest: Token, job_id: str) -> bool:
@@ -247,9 +270,11 @@ def _finished(checks: Checks, old: Seen | None, new: Seen, about: Any, _newest: 
     kind, cancelled = kinds[0], new.state is S.CANCELLED
     if kind is OutcomeKind.HANDED_BACK:
         return old.state in HELD and new.state in {S.READY, S.CANCELLED} and _kept(old, new)
-    attempt = kind in CHARGES_ATTEMPT and old.step is Step.HANDLE and not (cancelled and kind is OutcomeKind.RETRY)
+    final = old.once and kind in {OutcomeKind.RETRY, OutcomeKind.SNOOZED, OutcomeKind.LOST}
+    attempt = (kind in CHARGES_ATTEMPT or (final and kind is OutcomeKind.SNOOZED)) and old.step is Step.HANDLE
+    attempt = attempt and not (cancelled and kind in {OutcomeKind.RETRY, OutcomeKind.SNOOZED})
     loss = kind is OutcomeKind.LOST and not cancelled
-    charged = new.attempts == old.attempts + attempt and new.losses == old.losses + loss
+    charged = (new.attempts, new.losses, new.doubts) == (old.attempts + attempt, old.losses + loss, old.doubts)
     ran = old.token in checks.starts or kind is OutcomeKind.CANCELLED
     lands = {
         OutcomeKind.COMPLETED: {S.COMPLETED},
@@ -257,19 +282,28 @@ def _finished(checks: Checks, old: Seen | None, new: Seen, about: Any, _newest: 
         OutcomeKind.CANCELLED: {S.CANCELLED},
         OutcomeKind.LOST: {S.READY, S.CANCELLED} if new.losses < 3 else {S.FAILED},
     }.get(kind, {S.DELAYED, S.READY, S.CANCELLED})
+    if final:
+        lands = {S.FAILED, S.CANCELLED}
     return old.state is S.RUNNING and charged and ran and new.state in lands
 
 
-def _released(_checks: Checks, old: Seen | None, new: Seen, about: Any, *_: Any) -> bool:
+def _released(checks: Checks, old: Seen | None, new: Seen, about: Any, _newest: Token, job_id: str) -> bool:
     session = about[1] if isinstance(about, tuple) else about
     if old is None or old.session != session:
         return False
     if old.state is S.ASSIGNED:
         return new.state is S.READY and _kept(old, new)
     if new.state is S.CANCELLED:  # its cancellation had been asked for
-        return old.state is S.RUNNING
-    lands = S.READY if old.losses < 2 else S.FAILED
-    charged = (new.attempts, new.losses) == (old.attempts, old.losses + 1)
+        return old.state is S.RUNNING and _kept(old, new)
+    if not old.started:
+        if not old.careful:
+            checks.world.tell("CHECK", "is in doubt", job_id)
+        back = old if old.careful else old._replace(doubts=1)
+        return old.state is S.RUNNING and new.state is S.READY and _kept(back, new)
+    # A careful job may be marked and not have begun yet. Of all others it is known that they had.
+    checks.need(old.token in checks.starts or old.careful, f"{job_id} never started, and is charged")
+    lands = S.READY if old.losses < 2 and not old.once else S.FAILED
+    charged = _kept(old._replace(losses=old.losses + 1), new)
     return old.state is S.RUNNING and new.state is lands and charged
 
 
@@ -282,13 +316,14 @@ def _withdrawn(_checks: Checks, old: Seen | None, new: Seen, *_: Any) -> bool:
     return old is not None and (old.state, new.state) == (S.ASSIGNED, S.READY) and _kept(old, new)
 
 
-def _retried(_checks: Checks, old: Seen | None, new: Seen, *_: Any) -> bool:
-    reset = (new.attempts, new.losses) == (0, 0)
+def _retried(checks: Checks, old: Seen | None, new: Seen, _about: Any, _newest: Token, job_id: str) -> bool:
+    reset = (new.attempts, new.losses, new.doubts) == (0, 0, 0)
+    checks.handles[job_id] = 0
     return old is not None and (old.state, new.state) == (S.FAILED, S.READY) and reset
 
 
 RULES: dict[str, Any] = {
-    "push": _pushed, "promote": _promoted, "assign": _assigned, "take": _taken, "finish": _finished,
-    "end_session": _released, "close_session": _released, "cancel": _cancelled, "pause": _withdrawn,
-    "retry": _retried, "fire_tick": _pushed,
+    "push": _pushed, "promote": _promoted, "assign": _assigned, "take": _taken, "mark_started": _marked,
+    "finish": _finished, "end_session": _released, "close_session": _released, "cancel": _cancelled,
+    "pause": _withdrawn, "retry": _retried, "fire_tick": _pushed,
 }

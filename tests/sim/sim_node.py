@@ -257,7 +257,7 @@ class Node:
                     )
                     self.world.tell(self.name, "has session", self.session)
                     self.extend(started_s)
-                    self.worker.ask(True)  # noqa: FBT003 - healing
+                    self.worker.ask("heal")
                 else:
                     reply: BeatReply = yield self.ask(
                         "beat", lambda session=session: self.store.beat(session, self.worker.reports), session
@@ -266,7 +266,7 @@ class Node:
                     for cancel in reply.cancels:
                         self.worker.cancel(cancel.token)
                     if reply.waiting:
-                        self.worker.ask(False)  # noqa: FBT003 - not healing
+                        self.worker.ask("take")
             except SessionEnded:
                 self.world.tell(self.name, "lost session", session)
                 self.session, self.deadline_s = None, -math.inf
@@ -286,11 +286,11 @@ class Node:
         while True:
             yield Sleep(SESSION_TTL_S / 3)
             if self.session is not None:
-                self.worker.ask(True)  # noqa: FBT003 - healing
+                self.worker.ask("heal")
 
     def session_rings(self) -> None:
         """The session's bell."""
-        self.main.do(lambda: self.worker.ask(False))  # noqa: FBT003 - not healing
+        self.main.do(lambda: self.worker.ask("take"))
 
     # Stopping
 

@@ -28,7 +28,7 @@ EVERY_MINUTE = ScheduleRow(
     "minutely", "* * * * *", "UTC", "all", 3_600.0, NewJob("", "ok", "a", b""), round(WALL_AT_START_S * 1000)
 )
 KINDS = (  # of jobs, one mix a seed
-    ("ok",) * 20 + ("flaky",) * 10 + ("long",) * 6 + ("bad", "dies", "poison"),
+    ("ok",) * 20 + ("flaky",) * 10 + ("long",) * 6 + ("once",) * 3 + ("bad", "dies", "poison"),
     ("ok", "long", "long", "long"),
     ("ok", "flaky"),
 )
@@ -155,6 +155,7 @@ class Simulation:
             job = NewJob(
                 f"j{self.pushed}", kind, rng.choice("aab"), b"", priority=rng.choice((0, 0, 5)),
                 delay_s=rng.choice((0.0, 0.0, 0.0, 1.5)), max_attempts=rng.choice((None, 2)),
+                at_most_once=kind == "once",
             )
             while job.id not in self.checks.acknowledged:
                 try:
@@ -225,7 +226,7 @@ class Simulation:
         """SIGSTOP or a frozen machine at the worst moment: a request has just gone out; and then the line goes, too."""
         rng = self.world.random
         name = rng.choice(("campaign", "renew", "renew", "beat", "beat", "open_session", "take", "assign", "survey",
-                           "finish"))
+                           "finish", "mark_started"))
         how, cut = rng.choice((self.pause, self.freeze)), rng.random() < 0.5
         seconds *= rng.choice((0.3, 1.0))
 

@@ -22,6 +22,8 @@ QUEUES = (QueueShare("a", 2), QueueShare("b", 1))
 NAMES = tuple(share.queue for share in QUEUES)
 SLOTS = 2
 CAPACITY = 5
+MARK_AFTER_S = 0.005
+"""A run that takes longer is marked as begun."""
 DEFAULTS = QueueDefaults(max_attempts=3, timeout_s=10.0, backoff=Backoff(0.2, factor=2.0, jitter=0.5))
 
 
@@ -38,7 +40,10 @@ class Worker:
         self.ends: list[RunEnd] = []
         self.outbox: list[Outcome] = []
         self.sending: list[Outcome] = []
-        self.requests: deque[bool | None] = deque()  # take: healing or not; None: finish
+        self.requests: deque[str] = deque()
+        self.begun: dict[Token, TakenJob] = {}  # to be marked
+        self.cautious: deque[TakenJob] = deque()  # to be marked before they start
+        self.given = 0  # of those: marked, and on their way to a child
         self.wake = Signal()
         self.stopping = False
 
@@ -48,7 +53,7 @@ class Worker:
 
     # The lane: one call at a time, in order
 
-    def ask(self, request: bool | None) -> None:  # noqa: FBT001 - healing, or None for finish
+    def ask(self, request: str) -> None:
         if request not in self.requests:
             self.requests.append(request)
             self.wake.ring()
@@ -60,10 +65,15 @@ class Worker:
                 session = self.node.session
                 if session is None:
                     continue
-                if request is None:
+                if request == "finish":
+                    yield from self._mark(session)
                     yield from self._finish(session)
+                elif request == "mark":
+                    yield from self._mark(session)
+                elif request == "mark first":
+                    yield from self._mark_first(session)
                 else:
-                    yield from self._take(session, healing=request)
+                    yield from self._take(session, healing=request == "heal")
             yield Wait(self.wake, 60.0)
 
     def _take(self, session: SessionId, *, healing: bool) -> Activity:
@@ -98,7 +108,7 @@ class Worker:
                 self.node.store_server, "finish", lambda: store.finish(session, batch), batch
             )
         except QueueError:
-            self.world.timer(self.node.main, 0.3, lambda: self.ask(None))
+            self.world.timer(self.node.main, 0.3, lambda: self.ask("finish"))
             return
         if session != self.node.session:
             return
@@ -108,8 +118,47 @@ class Worker:
         if receipt.stale:
             self.world.tell(self.node.name, "stale", [held.id for held in receipt.stale])
         if self.outbox:
-            self.ask(None)
+            self.ask("finish")
         self.node.bell.ring()
+
+    def _mark(self, session: SessionId) -> Activity:
+        """Tell the store which runs have begun and go on."""
+        store = self.node.store
+        begun = {token: job for token, job in self.begun.items() if token in self.running}
+        self.begun.clear()
+        batch = tuple(Held(job.ref, job.id, token) for token, job in begun.items())
+        if not batch:
+            return
+        try:
+            yield Call(self.node.store_server, "mark_started", lambda: store.mark_started(session, batch),
+                       (session, batch))
+        except QueueError:
+            if session == self.node.session:
+                self.begun.update(begun)
+                self.world.timer(self.node.main, 0.3, lambda: self.ask("mark"))
+
+    def _mark_first(self, session: SessionId) -> Activity:
+        """Let a careful job start if the store has its mark."""
+        if not self.cautious or len(self.running) + self.given >= SLOTS:
+            return
+        store, job = self.node.store, self.cautious[0]
+        held = Held(job.ref, job.id, job.token)
+        try:
+            refused = yield Call(self.node.store_server, "mark_started",
+                                 lambda: store.mark_started(session, [held]), (session, (held,)))
+        except QueueError:
+            self.world.timer(self.node.main, 0.3, lambda: self.ask("mark first"))
+            return
+        if session != self.node.session or not self.cautious or self.cautious[0] is not job:
+            return
+        self.cautious.popleft()
+        if refused:
+            self.world.tell(self.node.name, "may not begin", job.id)
+            self.held.pop(job.token, None)
+        else:
+            self.given += 1
+            self.node.children.do(lambda: self._start_given(job))
+        self.ask("mark first")
 
     # Jobs
 
@@ -121,24 +170,44 @@ class Worker:
             self.ends += [RunEnd(job.token, EndKind.NOT_STARTED) for job in fresh]
             self.collect()
         else:
-            self.backlog.extend(fresh)
+            self.backlog.extend(job for job in fresh if not job.careful)
+            self.cautious.extend(job for job in fresh if job.careful)
+            self.ask("mark first")
             self.node.children.do(self.pump)
 
     def pump(self) -> None:
-        """In the children: start what fits, while the lease lasts."""
-        while self.backlog and len(self.running) < SLOTS:
-            job = self.backlog.popleft()
-            if self.node.may_start():
-                self.running[job.token] = job
-                self.node.checks.started(self.node.name, job)
-                self.world.spawn(self.node.children, self._run(job))
-            else:
-                self.world.tell(self.node.name, "may not start", job.id)
-                self._end(RunEnd(job.token, EndKind.NOT_STARTED))
+        """In the children: start what fits, while the lease lasts; a careful job that waits has a slot kept for it."""
+        while self.backlog and len(self.running) + self.given + bool(self.cautious) < SLOTS:
+            self._start(self.backlog.popleft())
+        if self.cautious:
+            self.world.timer(self.node.main, 0.0, lambda: self.ask("mark first"))
+
+    def _start_given(self, job: TakenJob) -> None:
+        """In the children: a careful job whose mark the store has."""
+        if job.token in self.held:
+            self.given -= 1
+            self._start(job)
+
+    def _start(self, job: TakenJob) -> None:
+        if self.node.may_start() and not self.stopping:
+            self.running[job.token] = job
+            self.node.checks.started(self.node.name, job)
+            self.world.spawn(self.node.children, self._run(job))
+            if not job.careful:
+                self.world.timer(self.node.main, MARK_AFTER_S, lambda: self._begun(job))
+        else:
+            self.world.tell(self.node.name, "may not start", job.id)
+            self._end(RunEnd(job.token, EndKind.NOT_STARTED))
+
+    def _begun(self, job: TakenJob) -> None:
+        if job.token in self.running:
+            self.begun[job.token] = job
+            self.ask("mark")
 
     def _run(self, job: TakenJob) -> Activity:
         rng = self.world.random
-        yield Sleep(rng.uniform(1.0, 12.0) if job.name == "long" else rng.choice((0.005, 0.05, 0.3, 1.0)))
+        short = (0.0, 0.0, 0.3) if job.name == "poison" else (0.005, 0.05, 0.3, 1.0)
+        yield Sleep(rng.uniform(1.0, 12.0) if job.name == "long" else rng.choice(short))
         if self.running.get(job.token) is not job:
             return  # it was killed
         if job.name == "poison":
@@ -157,7 +226,7 @@ class Worker:
             return RunEnd(token, EndKind.RAISED, error, permanent=True)
         if job.name == "dies":
             return RunEnd(token, EndKind.CHILD_DIED)
-        if job.name == "flaky" and rng.random() < 0.5:
+        if job.name in {"flaky", "once"} and rng.random() < 0.5:
             return rng.choice((
                 RunEnd(token, EndKind.RAISED, error),
                 RunEnd(token, EndKind.RAISED, error, retry_after_s=0.1),
@@ -180,15 +249,18 @@ class Worker:
                 held = Held(job.ref, job.id, job.token)
                 self.outbox.append(outcome_of(end, held, job, DEFAULTS, self.world.random.random()))
         if self.outbox:
-            self.ask(None)
+            self.ask("finish")
 
     def cancel(self, token: Token) -> None:
-        """Stop one job: in the backlog, or by the death of its child."""
-        waiting = next((job for job in self.backlog if job.token == token), None)
-        if waiting is not None:
-            self.backlog.remove(waiting)
-        elif self.running.pop(token, None) is None:
-            return
+        """Stop one job: while it waits, or by the death of its child."""
+        for waiting in (self.backlog, self.cautious):
+            found = next((job for job in waiting if job.token == token), None)
+            if found is not None:
+                waiting.remove(found)
+                break
+        else:
+            if self.running.pop(token, None) is None:
+                return
         self._end(RunEnd(token, EndKind.CANCELLED))
         self.node.children.do(self.pump)
 
@@ -202,12 +274,16 @@ class Worker:
         self.outbox.clear()
         self.sending.clear()
         self.requests.clear()
+        self.begun.clear()
+        self.cautious.clear()
+        self.given = 0
 
     def hold(self) -> None:
         """Start nothing more; what waits goes back."""
         self.stopping = True
-        self.ends += [RunEnd(job.token, EndKind.NOT_STARTED) for job in self.backlog]
+        self.ends += [RunEnd(job.token, EndKind.NOT_STARTED) for job in (*self.backlog, *self.cautious)]
         self.backlog.clear()
+        self.cautious.clear()
         self.collect()
 
     def interrupt(self) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import pytest
 import sim_node
+import sim_worker
 from sim_checks import Violation
 from sim_run import simulate
 
-from callboard.backends.store.memory import MemoryStore, nodes
+from callboard.backends.store.memory import MemoryStore, nodes, table
+from callboard.backends.store.memory.rows import JobRow
 from callboard.backends.store.memory.table import Table
 from callboard.core import election, lifecycle
 from callboard.core.records import Epoch, JobState, Released, Token
 
 SEEDS = tuple(seed for seed in range(200) if seed % 5)  # the others are calm
 STEPS = 1_000
+HOLDING = JobRow.holding
 
 
 def no_epoch_check(patch):
@@ -105,7 +108,40 @@ def known_ids_are_pushed_again(patch):
     patch(Table, "is_known", lambda _self, _job_id: False)
 
 
+def marks_do_not_arrive(patch):
+    patch(MemoryStore, "mark_started", lambda _self, _session, _jobs: ())
+
+
+def careful_jobs_do_not_wait_for_their_mark(patch):
+    def start_at_once(self, _session):
+        if self.cautious and len(self.running) < sim_worker.SLOTS:
+            job = self.cautious.popleft()
+            self.given += 1
+            self.node.children.do(lambda: self._start_given(job))
+        yield from ()
+
+    patch(sim_worker.Worker, "_mark_first", start_at_once)
+
+
+def all_that_was_taken_is_charged(patch):
+    patch(JobRow, "holding", property(lambda self: HOLDING.fget(self)._replace(started=True)))
+
+
+def nothing_is_ever_charged(patch):
+    patch(JobRow, "holding", property(lambda self: HOLDING.fget(self)._replace(started=False)))
+
+
+def doubts_are_not_counted(patch):
+    patch(table, "doubts_after", lambda _charge, doubts: doubts)
+
+
+def once_is_as_often_as_others(patch):
+    patch(JobRow, "holding", property(lambda self: HOLDING.fget(self)._replace(once=False)))
+
+
 MUTANTS = (
+    marks_do_not_arrive, careful_jobs_do_not_wait_for_their_mark, all_that_was_taken_is_charged,
+    nothing_is_ever_charged, doubts_are_not_counted, once_is_as_often_as_others,
     no_epoch_check, trust_from_the_reply, begin_term_for_anybody, children_ignore_the_lease,
     lease_from_the_reply, finish_by_id_alone, token_used_again,
     token_goes_round, charge_at_assign, losses_not_counted, assigned_rows_are_charged,

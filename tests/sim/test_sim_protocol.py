@@ -28,7 +28,8 @@ def test_the_faults_bite():
     needed = (
         "CRASH", "is paused", "is frozen", "has stopped", "is forgotten", "end_session", "lost session", "steps down",
         "resigns", "assign: StaleEpoch", "survey: StaleEpoch", "begin_term: TermRefused", "beat: SessionEnded",
-        "take: SessionEnded", "open_session: Conflict", "stale", "heals", "may not start", "fire_tick", "retry",
+        "take: SessionEnded", "open_session: Conflict", "stale", "heals", "may not start",
+        "mark_started", "is in doubt", "fire_tick", "retry",
     )
     assert [what for what in needed if not happened[what]] == []
 

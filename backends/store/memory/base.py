@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from callboard.backends.bells import Bells
-from callboard.core.errorrecord import encode_error
+from callboard.core.errorrecord import node_lost
 from callboard.core.errors import QueueFull, StoreUnavailable
-from callboard.core.records import ErrorRecord, PushReceipt, Released, SessionView
+from callboard.core.records import PushReceipt, Released, SessionView
 from callboard.core.storeclock import drop_anchor, now_s
 
 from .table import Table
@@ -30,8 +31,8 @@ class MemoryBase:
         self._clock = clock
         self._anchor = drop_anchor("", clock.boot_s(), clock.wall_s())
         self._max_jobs = max_jobs
-        self._table = Table(aging_s, retention)
-        self._bells = Bells("callboard-memory-bells")
+        self._bells = bells = Bells("callboard-memory-bells")
+        self._table = Table(aging_s, retention, lambda job_id: bells.ring(f"job-{job_id}"))
         self._closed = False
 
     def _now_ms(self) -> int:
@@ -51,8 +52,7 @@ class MemoryBase:
                 ids.append(job.id)
                 continue
             if job.unique is not None:
-                row = table.unique.get(job.unique)
-                holder = row.job.id if row is not None else holders.get(job.unique)
+                holder = table.unique.holder(job.unique, now_ms) or holders.get(job.unique)
                 if holder is not None:
                     ids.append(holder)
                     continue
@@ -62,6 +62,10 @@ class MemoryBase:
         if table.live + len(new) > self._max_jobs:
             raise QueueFull(f"the memory store holds {table.live:,} of at most {self._max_jobs:,} jobs, and "
                             f"{len(new):,} more don't fit; push again later, or raise its bound")
+        for name, count in Counter(job.queue for job in new.values()).items():
+            if (queue := table.queues.get(name)) is not None and queue.refuses(count):
+                raise QueueFull(f"queue {name} may have {queue.limits.max_depth:,} jobs waiting, and {count:,} more "
+                                "don't fit; push again later, or raise its max_depth")
         for job in new.values():
             table.insert(job, now_ms)
         return PushReceipt(tuple(ids), len(new), self._wake_leader(table))
@@ -87,8 +91,7 @@ class MemoryBase:
         row = table.sessions.get(session)
         if row is None:
             return Released(0, 0)
-        error = encode_error(ErrorRecord("NodeLost", f"node {row.info.node} was lost: {reason}"[:2_000]))
-        released = table.end(row, self._now_ms(), error)
+        released = table.end(row, self._now_ms(), node_lost(row.info.node, reason))
         self._wake_leader(table, room=True)
         self._bells.ring(f"session-{session}")
         return released

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from callboard.core.errorrecord import EXPIRED
 from callboard.core.errors import TermRefused
 from callboard.core.lifecycle import Event, isolated
 from callboard.core.records import (
@@ -68,10 +69,10 @@ class LeaderActs(MemoryBase):
         """The epoch that counts, and whose it is."""
         with self._lock:
             table = self._open()
-            if table.epoch is None or table.claim is None:
-                return FenceView(0, "", "", "", 0)
-            claim = table.claim
-            return FenceView(table.epoch.number, claim.owner, claim.cluster_id, claim.backend, claim.number)
+            number, owner = table.epoch or (0, "")
+            if table.claim is None:
+                return FenceView(number, owner, "", "", 0)
+            return FenceView(number, owner, table.claim.cluster_id, table.claim.backend, max(0, table.claim.number))
 
     def survey(self, epoch: Epoch, ready_limit: int) -> Survey:
         """Read live sessions, what they hold, and how much is ready."""
@@ -100,7 +101,7 @@ class LeaderActs(MemoryBase):
             for session, row in given:
                 assigned[session.session] = assigned.get(session.session, 0) + 1
                 if session.session == take_for and row.token is not None:
-                    table.move(row, Event.TAKE, now_ms)
+                    table.take(row, now_ms)
                     taken.append(row.taken(row.token))
             for target in assigned:
                 if target != take_for:
@@ -126,19 +127,23 @@ class LeaderActs(MemoryBase):
         return idle
 
     def promote_due(self, epoch: Epoch, limit: int) -> Promoted:
-        """Move up to `limit` due jobs to ready, earliest first."""
+        """Cancel up to `limit` jobs that expired, then move up to `limit` due ones to ready; earliest first."""
         with self._lock:
             table = self._open()
             table.fenced(epoch)
             now_ms = self._now_ms()
-            moved = 0
+            expired = moved = 0
+            while expired < limit and (row := table.expiring.first()) is not None and row.expired(now_ms):
+                table.move(row, Event.EXPIRE, now_ms, error=EXPIRED)
+                expired += 1
             while moved < limit and (row := table.delayed.first()) is not None and row.due_ms <= now_ms:
                 table.delayed.pop()
                 table.move(row, Event.PROMOTE, now_ms)
                 moved += 1
             table.made_ready.clear()  # it is the leader that moved them
             following = table.delayed.first()
-            return Promoted(moved, None if following is None else max(0, following.due_ms - now_ms) / 1000)
+            next_s = None if following is None else max(0, following.due_ms - now_ms) / 1000
+            return Promoted(moved, next_s, expired)
 
     def end_session(self, epoch: Epoch, session: SessionId, reason: str, counter: int | None = None) -> Released:
         """End a node's session and release its rows, in one act, unless it has beaten since."""
@@ -157,6 +162,8 @@ class LeaderActs(MemoryBase):
             table.fenced(epoch)
             self._anchor = follow(self._anchor, "", self._clock.boot_s(), self._clock.wall_s())
             now_ms = self._now_ms()
+            table.unique.sweep(now_ms)
+            table.drop_results(now_ms)
             keep = table.retention
             went = _prune(table, table.finished, (keep.finished_max, keep.finished_age_s), now_ms, limit)
             went += _prune(table, table.failed, (keep.failed_max, keep.failed_age_s), now_ms, limit - went)
@@ -206,10 +213,11 @@ def _give(table: Table, epoch: Epoch, wish: Assignment, now_ms: int) -> list[tup
         return []
     given: list[tuple[SessionRow, JobRow]] = []
     ready = table.queue(wish.queue).ready
-    for _ in range(min(wish.count, session.free(wish.pool, wish.queue))):
-        row = ready.pop()
-        if row is None:
-            break
+    count = min(wish.count, session.free(wish.pool, wish.queue))
+    while len(given) < count and (row := ready.pop()) is not None:
+        if row.expired(now_ms):
+            table.move(row, Event.EXPIRE, now_ms, error=EXPIRED)
+            continue
         table.give(row, session, table.next_token(epoch), now_ms)
         given.append((session, row))
     return given
@@ -223,6 +231,9 @@ def _give_isolated(
     if session is None or session.held or session.free(wish.pool, wish.job.queue) < 1:
         return []
     if row is None or row.job.id != wish.job.id or row.state is not JobState.READY or not isolated(row.losses):
+        return []
+    if row.expired(now_ms):
+        table.move(row, Event.EXPIRE, now_ms, error=EXPIRED)
         return []
     table.give(row, session, table.next_token(epoch), now_ms)
     return [(session, row)]

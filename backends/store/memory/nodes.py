@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from callboard.core.errorrecord import encode_error
+from callboard.core.errorrecord import error_at_end
 from callboard.core.errors import Conflict
 from callboard.core.lifecycle import HELD, Event, event_of
 from callboard.core.records import (
     BeatReply,
     CancelRequest,
-    ErrorRecord,
     FinishReceipt,
     Held,
     JobState,
     OutcomeKind,
+    ProgressView,
     Released,
     SessionId,
 )
@@ -25,12 +25,10 @@ from .rows import SessionRow
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from callboard.core.records import NodeInfo, Outcome, PoolReport, TakenJob
+    from callboard.core.records import NodeInfo, Outcome, PoolReport, Progress, TakenJob
 
     from .rows import JobRow
     from .table import Table
-
-_LOST = encode_error(ErrorRecord("NodeLost", "the process that ran the job vanished, once too often"))
 
 
 class NodeActs(MemoryBase):
@@ -96,7 +94,7 @@ class NodeActs(MemoryBase):
                 held = {(one.ref, one.token) for one in holding}
                 found += [job for job in row.rows(JobState.RUNNING, wanted) if (job.ref, job.token) not in held]
             for job in list(row.rows(JobState.ASSIGNED, wanted)):
-                table.move(job, Event.TAKE, now_ms)
+                table.take(job, now_ms)
                 found.append(job)
             return tuple(job.taken(job.token) for job in found if job.token is not None)
 
@@ -118,12 +116,41 @@ class NodeActs(MemoryBase):
             self._wake_leader(table, room=True)
             return FinishReceipt(len(outcomes) - len(stale), tuple(stale), tuple(quarantined))
 
+    def mark_started(self, session: SessionId, jobs: Sequence[Held]) -> tuple[Held, ...]:
+        """Note that these runs have begun; returns those that were refused."""
+        with self._lock:
+            table = self._open()
+            now_ms = self._now_ms()
+            refused: list[Held] = []
+            for held in jobs:
+                row = table.rows.get(held.ref)
+                if row is None or not _runs(row, session, held):
+                    refused.append(held)
+                elif row.started_ms is None:
+                    row.started_ms = now_ms
+            return tuple(refused)
+
+    def report_progress(self, session: SessionId, reports: Sequence[Progress]) -> None:
+        """Keep the newest of each running job; drop the others."""
+        with self._lock:
+            table = self._open()
+            now_ms = self._now_ms()
+            for held, fraction, message in reports:
+                row = table.rows.get(held.ref)
+                if row is not None and _runs(row, session, held):
+                    row.progress = ProgressView(fraction, message, now_ms)
+
     def _replace_pools(self, table: Table, row: SessionRow, pools: Sequence[PoolReport]) -> None:
         for pool in pools:
             for share in pool.queues:
                 table.queue(share.queue)  # known from now on, also while it is empty
         if row.report(pools):
             self._wake_leader(table, room=True)
+
+
+def _runs(row: JobRow, session: SessionId, held: Held) -> bool:
+    return (row.state is JobState.RUNNING and row.session == session and row.job.id == held.id
+            and row.token == held.token)
 
 
 def _may_end(row: JobRow, outcome: Outcome) -> bool:
@@ -141,10 +168,8 @@ def _has_ended(row: JobRow, outcome: Outcome) -> bool:
 
 def _apply(table: Table, row: JobRow, outcome: Outcome, now_ms: int) -> Event:
     event = event_of(outcome.kind, row.step, row.losses, has_hook=row.job.has_failed_hook,
-                     cancel_asked=row.cancel_asked)
-    error = outcome.error
-    if error is None and event is Event.QUARANTINE:
-        error = _LOST
-    table.move(row, event, now_ms, delay_s=outcome.delay_s, error=error)
+                     cancel_asked=row.cancel_asked, once=row.job.at_most_once)
+    error = error_at_end(event, outcome.kind, outcome.error)
+    table.move(row, event, now_ms, delay_s=outcome.delay_s, error=error, result=outcome.result)
     row.done = outcome.kind
     return event

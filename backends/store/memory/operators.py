@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING, Final
 
 from callboard.core.errors import Conflict, InvalidArgument, NotFound
 from callboard.core.lifecycle import LIVE, Event
-from callboard.core.records import CancelResult, JobState, QueueCounts
+from callboard.core.records import CancelResult, JobState, QueueCounts, TermClaim, UniqueUntil
 
 from .base import MemoryBase, views
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from callboard.core.records import Desired, JobRecord, ScheduleRow, SessionView, Token
+    from callboard.core.records import Desired, JobRecord, QueueLimits, ScheduleRow, SessionView, Token
 
-    from .rows import JobRow, QueueRow
-    from .table import Table
+    from .rows import QueueRow
 
 PAGE_MAX: Final = 1_000
 """Limit of jobs in one page."""
@@ -44,7 +43,7 @@ class OperatorActs(MemoryBase):
         with self._lock:
             table = self._open()
             row = table.by_id.get(job_id)
-            return None if row is None else _record(table, row)
+            return None if row is None else row.record(self._now_ms())
 
     def jobs(
         self, state: JobState, queue: str | None, limit: int, before_id: str | None = None
@@ -57,10 +56,11 @@ class OperatorActs(MemoryBase):
             before = None if before_id is None else table.ref_of(before_id)
             if before_id is not None and before is None:
                 raise NotFound(f"no job {before_id!r} to page on from", job=before_id)
+            now_ms = self._now_ms()
             page: list[JobRecord] = []
             for ref, row in reversed(table.rows.items()):  # refs grow
                 if row.state is state and queue in {None, row.job.queue} and (before is None or ref < before):
-                    page.append(_record(table, row))
+                    page.append(row.record(now_ms))
                     if len(page) == limit:
                         break
             return tuple(page)
@@ -75,11 +75,13 @@ class OperatorActs(MemoryBase):
             if token is not None and row.token != token:
                 raise Conflict(f"job {job_id} has run again since (its token is {row.token}); look at it again",
                                job=job_id)
-            holder = None if row.job.unique is None else table.unique.get(row.job.unique)
+            now_ms = self._now_ms()
+            key = row.job.unique if row.job.unique_until is UniqueUntil.DONE else None
+            holder = None if key is None else table.unique.holder(key, now_ms)
             if holder is not None:
-                raise Conflict(f"job {holder.job.id} holds the unique key {row.job.unique!r} now; "
+                raise Conflict(f"job {holder} holds the unique key {row.job.unique!r} now; "
                                "cancel it first, or forget this one", job=job_id)
-            table.move(row, Event.OPERATOR_RETRY, self._now_ms())
+            table.move(row, Event.OPERATOR_RETRY, now_ms)
             self._wake_leader(table)
 
     def forget_failed(self, job_ids: Sequence[str] | None, queue: str | None = None) -> int:
@@ -110,6 +112,15 @@ class OperatorActs(MemoryBase):
             self._wake_leader(table, room=True)
             return CancelResult.CANCELLED
 
+    def await_end(self, job_id: str) -> JobRecord | None:
+        """The job now; while it has not ended, its end rings `job-<id>` from now on."""
+        with self._lock:
+            row = self._open().by_id.get(job_id)
+            if row is None:
+                return None
+            row.awaited = row.state in LIVE
+            return row.record(self._now_ms())
+
     def purge(self, queue: str) -> int:
         """Forget the queue's delayed, ready and assigned jobs; running ones are left alone."""
         with self._lock:
@@ -131,6 +142,16 @@ class OperatorActs(MemoryBase):
                         table.move(row, Event.WITHDRAW, self._now_ms())
             self._bells.ring("nodes")
             self._wake_leader(table, room=True)
+
+    def set_limits(self, queue: str, limits: QueueLimits) -> None:
+        """Order a queue's limits; they replace the earlier ones."""
+        with self._lock:
+            self._open().queue(queue).limits = limits
+
+    def adopt(self, cluster_id: str, backend: str) -> None:
+        """Take this cluster and backend at the next begin_term, whatever its number."""
+        with self._lock:
+            self._open().claim = TermClaim(cluster_id, backend, -1, "")
 
     def set_desired(self, desired: Desired) -> None:
         """Order a number of slots for a queue, per node or for all: that replaces the orders for single nodes."""
@@ -169,11 +190,6 @@ class OperatorActs(MemoryBase):
             return self._open().schedules.pop(name, None) is not None
 
 
-def _record(table: Table, row: JobRow) -> JobRecord:
-    session = None if row.session is None else table.sessions.get(row.session)
-    return row.record(None if session is None else session.info.node)
-
-
 def _counts(name: str, queue: QueueRow | None) -> QueueCounts:
     if queue is None:
         return QueueCounts(name, 0, 0, 0, 0, 0, 0, 0, paused=False)
@@ -181,4 +197,5 @@ def _counts(name: str, queue: QueueRow | None) -> QueueCounts:
     return QueueCounts(
         name, count[JobState.DELAYED], count[JobState.READY], count[JobState.ASSIGNED], count[JobState.RUNNING],
         count[JobState.FAILED], queue.ever[JobState.COMPLETED], queue.ever[JobState.CANCELLED], queue.paused,
+        *queue.limits,
     )

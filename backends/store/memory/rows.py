@@ -6,20 +6,32 @@ import heapq
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from callboard.core.lifecycle import attempt_number, isolated
-from callboard.core.records import JobRecord, JobState, PoolView, SessionView, Step, TakenJob
+from callboard.core.history import add_run, decode_history
+from callboard.core.lifecycle import Event, Holding, attempt_number, isolated
+from callboard.core.records import (
+    JobRecord,
+    JobState,
+    PoolView,
+    QueueLimits,
+    RunRecord,
+    SessionView,
+    Step,
+    TakenJob,
+    Token,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from callboard.core.records import NewJob, NodeInfo, OutcomeKind, PoolReport, SessionId, Token
+    from callboard.core.records import NewJob, NodeInfo, OutcomeKind, PoolReport, ProgressView, SessionId
 
 
 class JobRow:
     """One job. `done` is what a finish made of its token: the same again changes nothing."""
 
-    __slots__ = ("attempts", "cancel_asked", "done", "due_ms", "error", "finished_ms", "job", "losses", "pushed_ms",
-                 "rank", "ref", "session", "state", "step", "token")
+    __slots__ = ("assigned_ms", "attempts", "awaited", "cancel_asked", "done", "doubts", "due_ms", "error",
+                 "expires_ms", "finished_ms", "history", "job", "losses", "node", "progress", "pushed_ms", "rank",
+                 "ref", "result", "result_until_ms", "session", "started_ms", "state", "step", "taken_ms", "token")
 
     def __init__(self, ref: int, job: NewJob, now_ms: int) -> None:
         """A row that is in no index yet."""
@@ -32,12 +44,58 @@ class JobRow:
         self.step = Step.HANDLE
         self.attempts = 0
         self.losses = 0
+        self.doubts = 0
         self.token: Token | None = None
         self.session: SessionId | None = None
         self.error: bytes | None = None
         self.finished_ms: int | None = None
         self.cancel_asked = False
         self.done: OutcomeKind | None = None
+        self.expires_ms = None if job.expires_s is None else now_ms + round(job.expires_s * 1000)
+        self.node: str | None = None
+        self.assigned_ms: int | None = None
+        self.taken_ms: int | None = None
+        self.started_ms: int | None = None
+        self.progress: ProgressView | None = None
+        self.history: bytes | None = None
+        self.result: bytes | None = None
+        self.result_until_ms: int | None = None
+        self.awaited = False  # somebody wants to hear of its end
+
+    @property
+    def key_expiry(self) -> int:
+        """When it expires, if it can."""
+        return -1 if self.expires_ms is None or self.step is not Step.HANDLE else self.expires_ms
+
+    def expired(self, now_ms: int) -> bool:
+        """It must not be assigned any more."""
+        return 0 <= self.key_expiry <= now_ms
+
+    @property
+    def holding(self) -> Holding:
+        """What decides when its session ends."""
+        once = self.job.at_most_once
+        return Holding(self.state, self.step, self.losses, started=self.started_ms is not None,
+                       careful=self.doubts > 0 or once, once=once, has_hook=self.job.has_failed_hook,
+                       cancel_asked=self.cancel_asked)
+
+    def begin_run(self, token: Token, session: SessionRow, now_ms: int) -> None:
+        """A new assignment: nothing is known of its run yet."""
+        self.token, self.session, self.node = token, session.session, session.info.node
+        self.assigned_ms, self.taken_ms, self.started_ms = now_ms, None, None
+        self.done = self.progress = None
+
+    def tell_run(self, event: Event, now_ms: int, error: bytes | None) -> None:
+        """Note how the run ended that is under way."""
+        self._tell(RunRecord(self.token or Token(0, 0), self.node or "", self.assigned_ms or 0, self.taken_ms or 0,
+                             self.started_ms, now_ms, event.value, error))
+
+    def tell_retry(self, now_ms: int) -> None:
+        """Note that an operator let it begin anew."""
+        self._tell(RunRecord(self.token or Token(0, 0), "", 0, 0, None, now_ms, Event.OPERATOR_RETRY.value))
+
+    def _tell(self, run: RunRecord) -> None:
+        self.history = add_run(self.history, run)
 
     def taken(self, token: Token) -> TakenJob:
         """What its node gets."""
@@ -45,26 +103,30 @@ class JobRow:
         return TakenJob(
             self.ref, job.id, token, job.name, job.queue, job.body, attempt_number(self.attempts, self.step),
             self.losses, self.step, job.max_attempts, job.timeout_s, job.backoff, self.error, job.has_failed_hook,
-            self.pushed_ms,
+            self.pushed_ms, self.doubts, job.at_most_once,
         )
 
-    def record(self, node: str | None) -> JobRecord:
+    def record(self, now_ms: int) -> JobRecord:
         """What an operator gets."""
         job = self.job
+        over = self.result_until_ms is not None and now_ms >= self.result_until_ms
         return JobRecord(
             id=job.id, name=job.name, queue=job.queue, state=self.state, priority=job.priority, attempts=self.attempts,
             losses=self.losses, max_attempts=job.max_attempts, pushed_ms=self.pushed_ms, due_ms=self.due_ms,
-            finished_ms=self.finished_ms, token=self.token, node=node, body=job.body, error=self.error,
-            unique=job.unique,
+            finished_ms=self.finished_ms, token=self.token, node=self.node, body=job.body, error=self.error,
+            unique=job.unique, doubts=self.doubts, at_most_once=job.at_most_once, expires_ms=self.expires_ms,
+            assigned_ms=self.assigned_ms, taken_ms=self.taken_ms, started_ms=self.started_ms,
+            result=None if over else self.result, result_until_ms=self.result_until_ms, progress=self.progress,
+            history=decode_history(self.history),
         )
 
 
 class Heap:
-    """Rows of one state by (key, ref). A row that leaves otherwise than by pop stays until it is met or most are."""
+    """Rows of some states by (key, ref). A row that leaves otherwise than by pop stays until it is met or most are."""
 
-    def __init__(self, state: JobState, key: Callable[[JobRow], int]) -> None:
-        """Rows are alive in this state, at the key that they have then."""
-        self._state = state
+    def __init__(self, states: Collection[JobState], key: Callable[[JobRow], int]) -> None:
+        """Rows are alive in these states, at the key that they have then."""
+        self._states = frozenset(states)
         self._key = key
         self._heap: list[tuple[int, int, JobRow]] = []
         self.alive = 0
@@ -97,7 +159,7 @@ class Heap:
         return row
 
     def _is_alive(self, entry: tuple[int, int, JobRow]) -> bool:
-        return entry[2].state is self._state and self._key(entry[2]) == entry[0]
+        return entry[2].state in self._states and self._key(entry[2]) == entry[0]
 
 
 def _rank(row: JobRow) -> int:
@@ -109,12 +171,18 @@ class QueueRow:
 
     def __init__(self) -> None:
         """An empty queue."""
-        self.ready = Heap(JobState.READY, _rank)
+        self.ready = Heap([JobState.READY], _rank)
         self.isolated: dict[int, JobRow] = {}
         self.counts: Counter[JobState] = Counter()
         self.ever: Counter[JobState] = Counter()  # how many ended so, pruned ones too
         self.paused = False
+        self.limits = QueueLimits()
         self.idle = True  # had nothing ready when the leader last looked
+
+    def refuses(self, more: int) -> bool:
+        """So many more jobs would be too many."""
+        depth = self.counts[JobState.DELAYED] + self.counts[JobState.READY] + more
+        return self.limits.max_depth is not None and depth > self.limits.max_depth
 
     def has_ready(self) -> bool:
         """A job could be assigned to any node."""

@@ -16,22 +16,26 @@ from callboard.core.lifecycle import (
     Due,
     ErrorFate,
     Event,
-    Holding,
     charged,
+    doubts_after,
     isolated,
     landing,
     release_event,
     transition,
 )
 from callboard.core.rank import rank
-from callboard.core.records import JobState, Released, Token
+from callboard.core.records import JobState, Released, Token, UniqueUntil
 
 from .rows import Heap, JobRow, QueueRow, SessionRow
+from .unique import UniqueKeys
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from callboard.core.records import Desired, Epoch, NewJob, ScheduleRow, SessionId, TermClaim
     from callboard.core.retention import Retention
 
+_WAITING: Final = frozenset({JobState.DELAYED, JobState.READY})
 REMEMBERED_MAX: Final = 100_000
 """Ids of jobs that are gone, in number; the oldest are forgotten first."""
 
@@ -39,15 +43,17 @@ REMEMBERED_MAX: Final = 100_000
 class Table:
     """Jobs, queues, sessions, the fence and what operators ordered."""
 
-    def __init__(self, aging_s: float, retention: Retention) -> None:
-        """An empty store."""
+    def __init__(self, aging_s: float, retention: Retention, on_end: Callable[[str], None]) -> None:
+        """An empty store; `on_end` is told the id of each job that ends and is awaited."""
+        self._on_end = on_end
         self.aging_s = aging_s
         self.retention = retention
         self.rows: dict[int, JobRow] = {}
         self.by_id: dict[str, JobRow] = {}
-        self.unique: dict[str, JobRow] = {}
+        self.unique = UniqueKeys()
         self.queues: dict[str, QueueRow] = {}
-        self.delayed = Heap(JobState.DELAYED, _due)
+        self.delayed = Heap([JobState.DELAYED], _due)
+        self.expiring = Heap(_WAITING, _expiry)
         self.finished: OrderedDict[int, JobRow] = OrderedDict()  # completed and cancelled, oldest first
         self.failed: OrderedDict[int, JobRow] = OrderedDict()
         self.remembered: OrderedDict[str, tuple[int, int]] = OrderedDict()  # id: (ref, since)
@@ -110,25 +116,31 @@ class Table:
         self.move(row, Event.PUSH, now_ms, delay_s=job.delay_s)
         return row
 
-    def move(self, row: JobRow, event: Event, now_ms: int, *, delay_s: float = 0.0, error: bytes | None = None) -> None:
+    def move(
+        self, row: JobRow, event: Event, now_ms: int, *, delay_s: float = 0.0, error: bytes | None = None,
+        result: bytes | None = None,
+    ) -> None:
         """Carry out what the lifecycle says that the event makes of the job."""
         then = transition(None if event is Event.PUSH else row.state, row.step, event)
         if then is None:
             raise StoreError(f"{event.value} can't happen to a job that is {row.state!r}", job=row.job.id)
-        was_live = row.state in LIVE
+        was, state = row.state, landing(then.to, delay_s)
         self._leave(row)
-        state = landing(then.to, delay_s)
+        _tell(row, event, was, state, now_ms, error)
         row.step = row.step if then.step is None else then.step
         row.attempts, row.losses = charged(then.charge, row.attempts, row.losses)
+        row.doubts = doubts_after(then.charge, row.doubts)
         if then.due is not Due.KEPT:
             row.due_ms = now_ms + round(delay_s * 1000 if then.due is Due.LATER else 0)
-            row.rank = rank(row.job.priority, row.due_ms, self.aging_s)
+            row.rank = rank(row.job.priority, row.due_ms, self._aging_s(row))
         if then.error is not ErrorFate.KEPT:
             row.error = error if then.error is ErrorFate.SET else None
-        if was_live and state not in LIVE:
+        if state is JobState.COMPLETED and row.job.result_ttl_s > 0:
+            row.result, row.result_until_ms = result, now_ms + round(row.job.result_ttl_s * 1000)
+        if was in LIVE and state not in LIVE:
             self._end_life(row)
-        elif state in LIVE and not was_live:
-            self._begin_life(row)
+        elif state in LIVE and was not in LIVE:
+            self._begin_life(row, event, now_ms)
         if state is JobState.FORGOTTEN:
             self._remember(row, now_ms)
         else:
@@ -136,29 +148,47 @@ class Table:
             if state in FINISHED:
                 self._keep(row, now_ms)
 
+    def _aging_s(self, row: JobRow) -> float:
+        ordered = self.queue(row.job.queue).limits.aging_s
+        return self.aging_s if ordered is None else ordered
+
     def give(self, row: JobRow, session: SessionRow, token: Token, now_ms: int) -> None:
         """Assign a ready job to a session."""
-        row.token = token
-        row.done = None
-        row.session = session.session
+        row.begin_run(token, session, now_ms)
         self.move(row, Event.ASSIGN, now_ms)
+
+    def take(self, row: JobRow, now_ms: int) -> None:
+        """A node has got the job that was assigned to it."""
+        row.taken_ms = now_ms
+        self.move(row, Event.TAKE, now_ms)
+        if row.job.unique_until is UniqueUntil.STARTED:
+            self.unique.free(row.job)
 
     def end(self, session: SessionRow, now_ms: int, node_lost: bytes) -> Released:
         """End a session and release what it holds."""
-        counts = {JobState.ASSIGNED: 0, JobState.RUNNING: 0}
+        handed_back = lost = doubted = 0
         quarantined: list[str] = []
         for row in list(session.held.values()):
-            state = row.state
-            event = release_event(Holding(
-                state, row.step, row.losses, started=True, careful=False, once=False, has_hook=row.job.has_failed_hook,
-                cancel_asked=row.cancel_asked))
-            counts[state] += 1
+            job = row.holding
+            event = release_event(job)
+            if event is Event.DOUBT:
+                doubted += 1
+            elif job.state is JobState.RUNNING and job.started:
+                lost += 1
+            else:
+                handed_back += 1
             if event is Event.QUARANTINE:
                 quarantined.append(row.job.id)
             self.move(row, event, now_ms, error=node_lost)
         del self.sessions[session.session]
         del self.session_of_node[session.info.node]
-        return Released(counts[JobState.ASSIGNED], counts[JobState.RUNNING], tuple(quarantined))
+        return Released(handed_back, lost, tuple(quarantined), doubted=doubted)
+
+    def drop_results(self, now_ms: int) -> None:
+        """Let go of results that were kept long enough."""
+        for row in self.finished.values():
+            if row.result_until_ms is not None and now_ms >= row.result_until_ms:
+                row.result = None
 
     def prune(self, row: JobRow, now_ms: int) -> None:
         """Remember no more of a finished job than its id."""
@@ -177,6 +207,8 @@ class Table:
             return
         queue = self.queue(row.job.queue)
         queue.counts[state] -= 1
+        if state in _WAITING and row.key_expiry >= 0:
+            self.expiring.left()
         if state is JobState.READY:
             if queue.isolated.pop(row.ref, None) is None:
                 queue.ready.left()
@@ -198,6 +230,8 @@ class Table:
             return
         row.session = None
         row.cancel_asked = False
+        if state in _WAITING and row.key_expiry >= 0:
+            self.expiring.push(row)
         if state is JobState.DELAYED:
             self.delayed.push(row)
         elif state is JobState.READY:
@@ -207,16 +241,18 @@ class Table:
             else:
                 queue.ready.push(row)
 
-    def _begin_life(self, row: JobRow) -> None:
+    def _begin_life(self, row: JobRow, event: Event, now_ms: int) -> None:
         self.live += 1
         row.finished_ms = None
-        if row.job.unique is not None:
-            self.unique[row.job.unique] = row
+        if event is Event.PUSH or row.job.unique_until is UniqueUntil.DONE:
+            self.unique.hold(row.job, now_ms)
 
     def _end_life(self, row: JobRow) -> None:
         self.live -= 1
-        if row.job.unique is not None:
-            del self.unique[row.job.unique]
+        self.unique.free(row.job)
+        if row.awaited:
+            row.awaited = False
+            self._on_end(row.job.id)
 
     def _keep(self, row: JobRow, now_ms: int) -> None:
         row.finished_ms = now_ms
@@ -232,3 +268,18 @@ class Table:
 
 def _due(row: JobRow) -> int:
     return row.due_ms
+
+
+def _expiry(row: JobRow) -> int:
+    return row.key_expiry
+
+
+def _tell(
+    row: JobRow, event: Event, was: JobState, state: JobState, now_ms: int, error: bytes | None
+) -> None:
+    """Note what the job's history keeps of an event."""
+    if was is JobState.RUNNING and state is not JobState.COMPLETED:
+        row.tell_run(event, now_ms, error)
+    elif event is Event.OPERATOR_RETRY:
+        row.tell_retry(now_ms)
+        row.expires_ms = None  # his word goes above it
