@@ -45,10 +45,81 @@ _SQLITE: Final = (
         VALUES (1, lower(hex(randomblob(16))), 0, '', '', '', 0, 0, 0, 0, 0)""",
 )
 
+# On a server, start_s and ttl_s are seconds of the server's own clock. The numbers of broadcasts have a row of their
+# own, so that a flood of them keeps no renewal waiting; `total` is the length of all broadcasts up to that one.
+_POSTGRESQL: Final = (
+    """CREATE TABLE callboard_cluster (
+        one integer PRIMARY KEY CHECK (one = 1),
+        cluster_id text NOT NULL,
+        number bigint NOT NULL,
+        owner text NOT NULL, handle text NOT NULL,
+        start_s double precision NOT NULL, ttl_s double precision NOT NULL,
+        lock_number bigint NOT NULL,
+        members_version bigint NOT NULL
+    ) WITH (fillfactor = 10)""",
+    """CREATE TABLE callboard_cluster_nodes (
+        boot_id text COLLATE "C" PRIMARY KEY,
+        node text COLLATE "C" NOT NULL, host text NOT NULL, pid bigint NOT NULL, version text NOT NULL,
+        socket text NOT NULL, started_ms bigint NOT NULL,
+        start_s double precision NOT NULL, ttl_s double precision NOT NULL
+    ) WITH (fillfactor = 50)""",
+    """CREATE TABLE callboard_cluster_locks (
+        name text COLLATE "C" PRIMARY KEY,
+        holder text COLLATE "C" NOT NULL, number bigint NOT NULL,
+        start_s double precision NOT NULL, ttl_s double precision NOT NULL
+    )""",
+    """CREATE TABLE callboard_cluster_sent (
+        one integer PRIMARY KEY CHECK (one = 1),
+        number bigint NOT NULL, total bigint NOT NULL
+    ) WITH (fillfactor = 10)""",
+    """CREATE TABLE callboard_cluster_messages (
+        n bigint PRIMARY KEY,
+        total bigint NOT NULL, sent_s double precision NOT NULL,
+        body bytea NOT NULL
+    )""",
+    """INSERT INTO callboard_cluster
+        VALUES (1, replace(gen_random_uuid()::text, '-', ''), 0, '', '', 0, 0, 0, 0)""",
+    "INSERT INTO callboard_cluster_sent VALUES (1, 0, 0)",
+)
+# A version that ended in its middle begins again: each of MariaDB's statements on tables commits by itself.
+_WORD: Final = "varchar(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL"
+_MARIADB: Final = (
+    f"""CREATE TABLE IF NOT EXISTS callboard_cluster (
+        one int PRIMARY KEY CHECK (one = 1),
+        cluster_id {_WORD},
+        number bigint NOT NULL,
+        owner {_WORD}, handle {_WORD},
+        start_s double NOT NULL, ttl_s double NOT NULL,
+        lock_number bigint NOT NULL,
+        members_version bigint NOT NULL
+    ) ENGINE = InnoDB""",
+    f"""CREATE TABLE IF NOT EXISTS callboard_cluster_nodes (
+        boot_id {_WORD} PRIMARY KEY,
+        node {_WORD}, host {_WORD}, pid bigint NOT NULL, version {_WORD}, socket {_WORD}, started_ms bigint NOT NULL,
+        start_s double NOT NULL, ttl_s double NOT NULL
+    ) ENGINE = InnoDB""",
+    f"""CREATE TABLE IF NOT EXISTS callboard_cluster_locks (
+        name {_WORD} PRIMARY KEY,
+        holder {_WORD}, number bigint NOT NULL,
+        start_s double NOT NULL, ttl_s double NOT NULL
+    ) ENGINE = InnoDB""",
+    """CREATE TABLE IF NOT EXISTS callboard_cluster_sent (
+        one int PRIMARY KEY CHECK (one = 1),
+        number bigint NOT NULL, total bigint NOT NULL
+    ) ENGINE = InnoDB""",
+    """CREATE TABLE IF NOT EXISTS callboard_cluster_messages (
+        n bigint PRIMARY KEY,
+        total bigint NOT NULL, sent_s double NOT NULL,
+        body mediumblob NOT NULL
+    ) ENGINE = InnoDB""",
+    "INSERT IGNORE INTO callboard_cluster VALUES (1, replace(uuid(), '-', ''), 0, '', '', 0, 0, 0, 0)",
+    "INSERT IGNORE INTO callboard_cluster_sent VALUES (1, 0, 0)",
+)
+
 
 def upgrade() -> None:
     """Create everything."""
-    run({"sqlite": _SQLITE})
+    run({"sqlite": _SQLITE, "postgresql": _POSTGRESQL, "mariadb": _MARIADB})
 
 
 def downgrade() -> None:
