@@ -20,7 +20,7 @@ from callboard.core.records import (
 )
 
 from .part import Part, Refusal
-from .rows import pack_job
+from .rows import pack_jobs
 from .sessions import view
 from .taking import TakingPart
 
@@ -101,7 +101,7 @@ class LeaderPart(TakingPart, Part):
     def fire_tick(self, epoch: Epoch, schedule: str, last_tick_ms: int, tick_ms: int, jobs: Sequence[NewJob]) -> bool:
         """See the port."""
         (fired,) = self._call("fire_tick", *self._fence(epoch), schedule, last_tick_ms, tick_ms,
-                              [pack_job(job) for job in jobs], self._options.queue_max_jobs)
+                              pack_jobs(jobs), self._options.queue_max_jobs)
         return bool(fired)
 
 

@@ -9,7 +9,7 @@ from callboard.core.records import BeatReply, CancelRequest, Desired, FinishRece
 
 from .leader import released
 from .part import Refusal
-from .rows import pack_progress
+from .rows import named, pack_progress, pack_token
 from .sessions import pack_info, pack_pools
 from .taking import TakingPart
 
@@ -64,9 +64,12 @@ class NodePart(TakingPart):
         del session  # the token says enough: it was issued to one session
         if not outcomes:
             return FinishReceipt(0, ())
-        ends = [[f"{held.ref:014d}", held.id, *held.token, kind, round(delay_s * 1000), error or b"", result or b""]
-                for held, kind, delay_s, error, result in outcomes]
-        stale, quarantined = self._call("finish", ends)
+        more = {str(place): [round(delay_s * 1000), error or b"", result or b""]
+                for place, (_, _, delay_s, error, result) in enumerate(outcomes, 1)
+                if delay_s or error is not None or result is not None}
+        stale, quarantined = self._call(
+            "finish", [_ref(one.held) for one in outcomes], [named(one.held.id) for one in outcomes],
+            [pack_token(one.held.token) for one in outcomes], [one.kind for one in outcomes], more)
         return FinishReceipt(len(outcomes) - len(stale), tuple(outcomes[place - 1].held for place in stale),
                              tuple(one.decode() for one in quarantined))
 

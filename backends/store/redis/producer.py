@@ -9,7 +9,7 @@ from callboard.core.records import PushReceipt
 
 from .link import Sent
 from .part import Part
-from .rows import pack_job
+from .rows import pack_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ class ProducerPart(Part):
         if sum(len(job.body) for job in jobs) > PUSH_MAX_BYTES:
             raise InvalidArgument(f"one push carries at most {PUSH_MAX_BYTES >> 20} MiB; push in parts")
         try:
-            ids, new, rang = self._call("push", [pack_job(job) for job in jobs], self._options.queue_max_jobs)
+            ids, new, rang = self._call("push", pack_jobs(jobs), self._options.queue_max_jobs)
         except Sent as error:
             raise PushOutcomeUnknown(
                 f"{error}; whether the push was carried out is unknown: push again under the same ids, which makes no "

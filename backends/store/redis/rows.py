@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 from functools import lru_cache
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgpack
@@ -25,14 +27,17 @@ from callboard.core.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 HOOK: Final = 1
 ONCE: Final = 4
+HAS_KEY: Final = 512
 PROGRESS_MAX: Final = 500
 """Limit of a message of progress, in characters."""
 
-_ROW: Final = struct.Struct("<BBBHBHBBIQIQQQQQQbBQQQ")  # rows.lua says what stands where
+_ROW: Final = struct.Struct("<BBBHQQIIQQQQBHBBQQQQbB")  # rows.lua says what stands where
+_END: Final = struct.Struct("<QbB")
+_TOKEN: Final = struct.Struct("<IQ")
 _LENGTH: Final = struct.Struct("<H")
 _HEADER_MAX_BYTES: Final = 8192
 _STATES: Final = tuple(JobState)
@@ -45,34 +50,59 @@ class RowView(NamedTuple):
 
     version: int
     state: int
-    step: int
-    flags: int
     done: int
     attempts: int
-    losses: int
-    doubts: int
+    finished: int
+    kept: int
+    session: int
     epoch: int
     seq: int
-    session: int
-    due: int
     assigned: int
     taken: int
     started: int
-    finished: int
-    kept: int
+    step: int
+    flags: int
+    losses: int
+    doubts: int
+    due: int
+    expires: int
+    pushed: int
+    keep: int
     priority: int
     holds: int
-    pushed: int
-    expires: int
-    keep: int
 
 
-def pack_job(job: NewJob) -> list[object]:
-    """A new job as insert.lua takes it."""
-    flags = (HOOK if job.has_failed_hook else 0) | (ONCE if job.at_most_once else 0)
-    period_s = job.unique_period_s or 0.0
-    return [job.id, _job_bytes(job), job.queue, job.priority, round(job.delay_s * 1000), flags, job.unique or "",
-            int(job.unique_until), round(period_s * 1000), _expires_ms(job.expires_s), round(job.result_ttl_s * 1000)]
+def pack_jobs(jobs: Iterable[NewJob]) -> list[list[object]]:
+    """New jobs as insert.lua takes them: in groups of those that follow each other and have the same options."""
+    return [_group(list(alike)) for _, alike in groupby(jobs, _options)]
+
+
+def _group(jobs: list[NewJob]) -> list[object]:
+    first = jobs[0]
+    flags = (HOOK if first.has_failed_hook else 0) | (ONCE if first.at_most_once else 0)
+    keys = None if first.unique is None else [job.unique for job in jobs]
+    end = _END.pack(round(first.result_ttl_s * 1000), first.priority, int(first.unique_until)) + named(first.queue)
+    ends = [end + named(job.id) + b"\0\0" for job in jobs]
+    if keys is not None:
+        flags |= HAS_KEY
+        ends = [end + named(job.id) + named(job.unique or "") for job in jobs]
+    return [first.queue, first.priority, round(first.delay_s * 1000), flags, _expires_ms(first.expires_s),
+            int(first.unique_until), round((first.unique_period_s or 0.0) * 1000), [job.id for job in jobs],
+            [_job_bytes(job) for job in jobs], ends, keys or False]
+
+
+def _options(job: NewJob) -> tuple[object, ...]:
+    return (*_ALIKE(job), job.unique is None)
+
+
+_ALIKE: Final = attrgetter("queue", "priority", "delay_s", "has_failed_hook", "at_most_once", "expires_s",
+                           "unique_until", "unique_period_s", "result_ttl_s")
+
+
+def named(text: str) -> bytes:
+    """A name with its length in front, as rows have it."""
+    data = text.encode()
+    return _LENGTH.pack(len(data)) + data
 
 
 def _expires_ms(expires_s: float | None) -> int:
@@ -80,9 +110,23 @@ def _expires_ms(expires_s: float | None) -> int:
 
 
 def _job_bytes(job: NewJob) -> bytes:
-    header = encode([job.name, job.max_attempts, job.timeout_s, job.backoff], max_bytes=_HEADER_MAX_BYTES,
-                    what="options of a job")
-    return _LENGTH.pack(len(header)) + header + job.body
+    header = _pack_header(job.name, job.max_attempts, job.timeout_s, job.backoff)
+    return header + job.body
+
+
+@lru_cache(maxsize=4096)
+def _pack_header(name: str, max_attempts: int | None, timeout_s: float | None, backoff: Backoff | None) -> bytes:
+    """The options of a job, with their length in front; few different ones occur."""
+    header = encode([name, max_attempts, timeout_s, backoff], max_bytes=_HEADER_MAX_BYTES, what="options of a job")
+    return _LENGTH.pack(len(header)) + header
+
+
+def pack_token(token: Token) -> bytes:
+    """A token as it stands in a row; one that no row can have is empty."""
+    try:
+        return _TOKEN.pack(*token)
+    except struct.error:
+        return b""
 
 
 @lru_cache(maxsize=4096)

@@ -2,7 +2,7 @@
 -- KEYS[1]: "{tag}:store". ARGV[1]: {store id, now in ms or 0 for the server's clock, writes seen}. ARGV[2]: the act's own.
 -- Nothing is written before an act has checked all it needs: a script that fails in its middle keeps its first writes.
 if redis.replicate_commands then redis.replicate_commands() end  -- Redis 6: replicate effects, as 7 always does
-local CALL = redis.call
+local CALL, byte, cut = redis.call, string.byte, string.sub
 local P = string.sub(KEYS[1], 1, -6)
 local ASKED = cmsgpack.unpack(ARGV[1])
 local A = cmsgpack.unpack(ARGV[2])

@@ -3,6 +3,7 @@
 local PUT, DROP, ZPUT, ZDROP, SPUT, SDROP = {}, {}, {}, {}, {}, {}  -- key to a list of arguments
 local COUNT = {}  -- hash to field to a number to be added
 local CHANGED, NEW_DATA = {}, {}  -- ref to row; ref to bytes
+local LATER = {}  -- further commands: {command, key, arguments}
 local FREE = {}  -- unique keys to be freed, and whose they are
 local RINGS, MADE_READY, QUEUES, NODES = {}, {}, {}, {}
 
@@ -14,6 +15,10 @@ local function add(where, key, one, two)
   end
   list[#list + 1] = one
   if two ~= nil then list[#list + 1] = two end
+end
+
+local function later(command, key, list)
+  if #list > 0 then LATER[#LATER + 1] = {command, key, list} end
 end
 
 local function count(key, field, n)
@@ -215,7 +220,7 @@ local function move(r, event, delay, err, popped)
     remember_run(r, {r.epoch, r.seq, node_of(r.session), r.assigned, r.taken, r.started, NOW, event_name(event), err or ''})
   elseif event == E_OPERATOR_RETRY then
     remember_run(r, {r.epoch, r.seq, '', 0, 0, 0, NOW, event_name(event), ''})
-    r.expires, r.anew = 0, true  -- his word goes above it
+    r.expires = 0  -- his word goes above it
   end
   leave(r, popped)
   if step then r.step = step end

@@ -1,11 +1,15 @@
--- A job's row: what changes stands first, in fixed places; then what stays; then queue, id and unique key.
-local HOOK, CANCEL, ONCE, HAS_ERROR, HAS_RESULT, HAS_PROGRESS, HAS_HISTORY, AWAITED, FREED =
-  1, 2, 4, 8, 16, 32, 64, 128, 256
+-- A job's row: fixed places first, in the order in which acts write them together; then queue, id and unique key.
+--   1 version, state, done (an outcome's kind + 1), attempts, finished, kept (result, until)
+--  22 session, epoch, seq, assigned, taken, started: the last run
+--  62 step, flags, losses, doubts, due, expires, pushed
+--  91 keep (result, for so long), priority, holds (its unique key, until), queue, id, unique key: never change
+local HOOK, CANCEL, ONCE, HAS_ERROR, HAS_RESULT, HAS_PROGRESS, HAS_HISTORY, AWAITED, FREED, HAS_KEY =
+  1, 2, 4, 8, 16, 32, 64, 128, 256, 512
 local ROW_VERSION = 1
-local CHANGES = '<BBBHBHBBI4I8I4I8I8I8I8I8I8'
-local STAYS = '<bBI8I8I8Hc0Hc0Hc0'
-local WHOLE = '<BBBHBHBBI4I8I4I8I8I8I8I8I8bBI8I8I8Hc0Hc0Hc0'
-local STAYS_AT = 75  -- where what stays begins
+local CHANGES = '<BBBHI8I8I4I4I8I8I8I8BHBBI8I8I8'
+local WHOLE = CHANGES .. 'I8bBHc0Hc0Hc0'
+local STAYS_AT = 91
+local NAMES_AT = 101
 
 local function has(flags, flag)
   return math.floor(flags / flag) % 2 == 1
@@ -21,9 +25,9 @@ end
 
 local function read_all(data)
   local r = {}
-  r.version, r.state, r.step, r.flags, r.done, r.attempts, r.losses, r.doubts, r.epoch, r.seq, r.session, r.due,
-    r.assigned, r.taken, r.started, r.finished, r.kept, r.priority, r.holds, r.pushed, r.expires, r.keep,
-    r.queue, r.id, r.unique = struct.unpack(WHOLE, data)
+  r.version, r.state, r.done, r.attempts, r.finished, r.kept, r.session, r.epoch, r.seq, r.assigned, r.taken, r.started,
+    r.step, r.flags, r.losses, r.doubts, r.due, r.expires, r.pushed, r.keep, r.priority, r.holds, r.queue, r.id, r.unique
+    = struct.unpack(WHOLE, data)
   return r
 end
 
@@ -31,24 +35,20 @@ end
 local function parse(ref, data)
   if not data or string.byte(data, 1) ~= ROW_VERSION then return nil end
   local fine, r = pcall(read_all, data)
-  if not fine or r.state > FAILED + 1 or r.step > 1 then return nil end
+  if not fine or r.state > CANCELLED or r.step > 1 then return nil end
   r.ref, r.data = ref, data
   return r
 end
 
+-- What changes of the row.
 local function changes(r)
-  return struct.pack(CHANGES, ROW_VERSION, r.state, r.step, r.flags, r.done, math.min(r.attempts, 65535),
-    math.min(r.losses, 255), math.min(r.doubts, 255), r.epoch, r.seq, r.session, r.due, r.assigned, r.taken, r.started,
-    r.finished, r.kept)
-end
-
-local function stays(r)
-  return struct.pack(STAYS, r.priority, r.holds, r.pushed, r.expires, r.keep, #r.queue, r.queue, #r.id, r.id,
-    #r.unique, r.unique)
+  return struct.pack(CHANGES, ROW_VERSION, r.state, r.done, math.min(r.attempts, 65535), r.finished, r.kept, r.session,
+    r.epoch, r.seq, r.assigned, r.taken, r.started, r.step, r.flags, math.min(r.losses, 255), math.min(r.doubts, 255),
+    r.due, r.expires, r.pushed)
 end
 
 local function packed(r)
-  return changes(r) .. (r.anew and stays(r) or string.sub(r.data, STAYS_AT))
+  return changes(r) .. string.sub(r.data, STAYS_AT)
 end
 
 local function is_live(state)
@@ -70,4 +70,12 @@ end
 local function row_of_id(id)
   local ref = CALL('HGET', P .. 'ids', id)
   return ref and parse(ref, CALL('HGET', P .. 'rows', ref)), ref
+end
+
+-- The name that begins with its length at this place, and where the next one does.
+local function name_at(data, place)
+  local low, high = string.byte(data, place, place + 1)
+  if not high then return '', place end
+  local last = place + 1 + low + 256 * high
+  return string.sub(data, place + 2, last), last + 1
 end

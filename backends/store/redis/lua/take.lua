@@ -1,44 +1,74 @@
--- needs: rows, lifecycle, change, flush
+-- needs: rows, lifecycle, change, flush, handing
 -- A: {session, queues, {ref, epoch, seq} of what the node runs or false}.
 local key = P .. 's:' .. A[1]
 if CALL('HEXISTS', key, 'node') == 0 then return refuse('session', A[1]) end
 local wanted, known = {}, {}
 for _, name in ipairs(A[2]) do wanted[name] = true end
+local refs, rows = {}, {}  -- what the node gets
 
-local found = {}
 local function by_token(one, two)
-  return one.seq < two.seq
+  return one[1] < two[1]
+end
+
+-- {seq, ref, row} of the rows in a set that are of the queues asked for, in this state, oldest token first.
+local function rows_in(set, state)
+  local list, all = {}, CALL('SMEMBERS', key .. set)
+  for i, data in ipairs(fields(P .. 'rows', all)) do
+    if data and #data > NAMES_AT and string.byte(data, 1) == ROW_VERSION and string.byte(data, 2) == state
+      and wanted[name_at(data, NAMES_AT)] then
+      local session, epoch, seq = struct.unpack('<I4I4I8', data, 22)
+      if session == A[1] then list[#list + 1] = {seq, all[i], data, epoch} end
+    end
+  end
+  table.sort(list, by_token)
+  return list
 end
 
 if A[3] then
   for _, one in ipairs(A[3]) do known[one[1] .. ' ' .. one[2] .. ' ' .. one[3]] = true end
-  for _, r in ipairs(rows_of(CALL('SMEMBERS', key .. ':r'))) do
-    if r and wanted[r.queue] and not known[r.ref .. ' ' .. r.epoch .. ' ' .. r.seq] then found[#found + 1] = r end
+  for _, one in ipairs(rows_in(':r', RUNNING)) do
+    if not known[one[2] .. ' ' .. one[4] .. ' ' .. one[1]] then
+      refs[#refs + 1], rows[#rows + 1] = one[2], one[3]
+    end
   end
-  table.sort(found, by_token)
 end
 
-local fresh = {}
-for _, r in ipairs(rows_of(CALL('SMEMBERS', key .. ':a'))) do
-  if r and r.state == ASSIGNED and r.session == A[1] and wanted[r.queue] then fresh[#fresh + 1] = r end
-end
-table.sort(fresh, by_token)
-for _, r in ipairs(fresh) do
+local START, TAKEN = string.char(ROW_VERSION, RUNNING), struct.pack('<I8', NOW)
+local moved = {}
+
+local function take(ref, data)
+  if is_plain(data, true) then
+    local queue = name_at(data, NAMES_AT)
+    data = START .. cut(data, 3, 45) .. TAKEN .. cut(data, 54)
+    local list, n = list_of(A[1], ':r', queue), #OUT
+    OUT[n + 1], OUT[n + 2] = ref, data
+    list[#list + 1] = ref
+    moved[#moved + 1] = ref
+    return data
+  end
+  local r = parse(ref, data)
+  if not r then return nil end
   leave(r)
   start(r)
   enter(r, RUNNING)
-  CHANGED[r.ref] = r
-  found[#found + 1] = r
+  data = packed(r)
+  NEW_DATA[ref] = data
+  return data
 end
 
-local refs, out = {}, {}
-for i, r in ipairs(found) do refs[i] = r.ref end
-local jobs = fields(P .. 'jobs', refs)
-for i, r in ipairs(found) do
-  local err = has(r.flags, HAS_ERROR) and CALL('HGET', P .. 'error', r.ref) or ''
-  local data = packed(r)
-  if CHANGED[r.ref] then CHANGED[r.ref], NEW_DATA[r.ref] = nil, data end
-  out[i] = {r.ref, data, jobs[i] or '', err or ''}
+for _, one in ipairs(rows_in(':a', ASSIGNED)) do
+  local data = take(one[2], one[3])
+  if data then refs[#refs + 1], rows[#rows + 1] = one[2], data end
 end
-if #fresh > 0 then flush() end
+local out = {}
+show(out, refs, rows)
+if #moved > 0 or next(NEW_DATA) then
+  gather_given()
+  for queue, list in pairs(GIVEN[key .. ':r'] or {}) do
+    count(P .. 'q:' .. queue, 'assigned', -#list)
+    count(P .. 'q:' .. queue, 'running', #list)
+  end
+  later('SREM', key .. ':a', moved)
+  flush()
+end
 return answer(out)
