@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from storekit import FakeClock, Place, Rig, Settings
 
@@ -36,8 +37,26 @@ def sqlite_place(settings: Settings, clock: FakeClock, folder: Path) -> Place:
     return Place("sqlite", lambda: open_sqlite(str(path), clock=clock, options=options), shared=True)
 
 
-PLACES: dict[str, Callable[[Settings, FakeClock, Path], Place]] = {"memory": memory_place, "sqlite": sqlite_place}
-LIFE_PLACES = ["memory"]
+def redis_place(settings: Settings, clock: FakeClock, _folder: Path) -> Place:
+    """A store of its own name on the Redis that all tests share; its time is the server's, here the clock's."""
+    from servers import shared  # noqa: PLC0415 - as above
+
+    from callboard.backends.store.redis import RedisStoreOptions, open_redis  # noqa: PLC0415 - as above
+
+    start = clock.wall - clock.boot
+    options = RedisStoreOptions(clock_ms=lambda: round((start + clock.boot) * 1000))
+    if settings.max_jobs is not None:
+        options = replace(options, queue_max_jobs=settings.max_jobs)
+    if settings.retention is not None:
+        options = replace(options, retention=settings.retention)
+    url = f"{shared.url('redis')}?name=test-{uuid4().hex}"
+    return Place("redis", lambda: open_redis(url, options), shared=True, life=True, own_clock=True)
+
+
+PLACES: dict[str, Callable[[Settings, FakeClock, Path], Place]] = {
+    "memory": memory_place, "sqlite": sqlite_place, "redis": redis_place,
+}
+LIFE_PLACES = ["memory", "redis"]
 """Stores that have the acts of LifeStore; to be removed when all have them."""
 
 

@@ -95,6 +95,8 @@ def test_a_jump_of_the_wall_clock_moves_nothing(rig: Rig, jump_s: float):
 
 
 def test_a_wall_clock_that_stays_elsewhere_is_believed_in_the_end(rig: Rig):
+    if rig.place.own_clock:
+        pytest.skip("its time is the server's: no clock of a node's machine moves it")
     rig.store.sweep(rig.epoch, 10)
     rig.clock.jump_wall(3_600.0)
     for _ in range(200):
