@@ -19,6 +19,7 @@ class Ear:
 
     def __init__(self, store: JobStore, topic: str) -> None:
         self._rung = threading.Semaphore(0)
+        self.store = store
         self.thread: threading.Thread | None = None
         self.bell = store.listen(topic, self._hear)
 
