@@ -21,10 +21,13 @@ def spec_of(fields: Any) -> JobSpec:
     match fields:
         case [
             str(name), str(queue), names, required, int() | None as attempts, float() | None as timeout_s,
-            backoff, bool(hook), bool(open_ended), str(doc), int(priority), float(delay_s),
+            backoff, bool(hook), bool(open_ended), str(doc), int(priority), float(delay_s), bool(once),
+            float() | None as expires_s, float() | None as result_ttl_s, tags, str() | None as unique,
+            int(unique_until), float() | None as unique_period_s,
         ]:
             return JobSpec(name, queue, _names(names), _names(required), attempts, timeout_s, _backoff(backoff), hook,
-                           open_ended, doc, priority, delay_s)
+                           open_ended, doc, priority, delay_s, once, expires_s, result_ttl_s, _names(tags), unique,
+                           unique_until, unique_period_s)
         case _:
             raise CodecError("not the specification of a job")
 
@@ -34,7 +37,7 @@ def _names(names: object) -> tuple[str, ...]:
         found = [name for name in cast("list[object]", names) if isinstance(name, str)]
         if len(found) == len(cast("list[object]", names)):
             return tuple(found)
-    raise CodecError("names of arguments are strings")
+    raise CodecError("names of arguments, and tags, are strings")
 
 
 def _backoff(fields: object) -> Backoff | None:
