@@ -13,8 +13,9 @@ from callboard.core.options import did_you_mean
 if TYPE_CHECKING:
     from callboard.core.ports import Clock, ClusterBackend, JobStore
 
-STORE_SCHEMES: Final = ("memory", "sqlite")
-LATER_SCHEMES: Final = ("postgresql", "mariadb", "redis", "rediss", "etcd", "consul", "zookeeper")
+REDIS_SCHEMES: Final = ("redis", "rediss", "unix", "redis+unix")
+STORE_SCHEMES: Final = ("memory", "sqlite", *REDIS_SCHEMES)
+LATER_SCHEMES: Final = ("postgresql", "mariadb", "etcd", "consul", "zookeeper")
 """Known by the design, not in this version yet: said plainly instead of "unknown"."""
 MEMORY_MAX_JOBS: Final = 1_000
 """Default bound of the memory store, as QUEUE_MEMORY_MAX_JOBS."""
@@ -73,6 +74,10 @@ def open_store(url: str, clock: Clock, *, max_jobs: int = MEMORY_MAX_JOBS) -> Jo
     """
     if scheme_of(url, "store") == "memory":
         return _memory_parts(url, clock, max_jobs)[0]
+    if scheme_of(url, "store") in REDIS_SCHEMES:
+        from callboard.backends.store.redis import open_redis  # noqa: PLC0415 - loaded when used
+
+        return open_redis(url)
     from callboard.backends.store.sql import open_sqlite  # noqa: PLC0415 - loaded when used
 
     return open_sqlite(sqlite_path(url), clock=clock)
@@ -87,6 +92,10 @@ def open_cluster(url: str, clock: Clock) -> ClusterBackend:
     """
     if scheme_of(url, "cluster") == "memory":
         return _memory_parts(url, clock, MEMORY_MAX_JOBS)[1]
+    if scheme_of(url, "cluster") in REDIS_SCHEMES:
+        from callboard.backends.cluster.redis import open_redis_cluster  # noqa: PLC0415 - loaded when used
+
+        return open_redis_cluster(url)
     from callboard.backends.cluster.sql import SqliteCluster  # noqa: PLC0415 - loaded when used
 
     return SqliteCluster(sqlite_path(url), clock=clock)

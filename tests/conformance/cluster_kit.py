@@ -11,6 +11,7 @@ import time
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import pytest
 
@@ -166,7 +167,27 @@ def sqlite_place(folder: Path) -> Place:
     return Place("sqlite", lambda: SqliteCluster(str(path)), 0.4, wipe)
 
 
-PLACES: dict[str, Callable[[Path], Place]] = {"memory": memory_place, "sqlite": sqlite_place}
+def redis_place(_folder: Path) -> Place:
+    """A cluster of its own name on the Redis that all tests share."""
+    import redis  # noqa: PLC0415 - only where it is used
+    from servers import shared  # noqa: PLC0415 - as above
+
+    from callboard.backends.cluster.redis import open_redis_cluster  # noqa: PLC0415 - as above
+
+    name = f"test-{uuid4().hex}"
+    url = shared.url("redis")
+
+    def wipe() -> None:
+        with redis.Redis.from_url(url, protocol=2) as client:
+            keys = ("term", "locks", "lock_holders", "members", "member_infos")
+            client.delete(*(f"{{{name}}}:{key}" for key in keys))
+
+    return Place("redis", lambda: open_redis_cluster(f"{url}?name={name}"), 0.4, wipe)
+
+
+PLACES: dict[str, Callable[[Path], Place]] = {
+    "memory": memory_place, "sqlite": sqlite_place, "redis": redis_place,
+}
 
 
 @pytest.fixture(params=PLACES)

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from callboard.core.errors import InvalidArgument
 
-SCHEMES: Final = ("redis", "rediss", "redis+unix")
+SCHEMES: Final = ("redis", "rediss", "redis+unix", "unix")
 DEFAULT_NAME: Final = "callboard"
 _NAME: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}\Z")
 _TLS_FILES: Final = {"ca": "ssl_ca_certs", "cert": "ssl_certfile", "key": "ssl_keyfile"}
@@ -33,7 +33,9 @@ class Address:
 
 
 def parse_address(url: str) -> Address:
-    """Read redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss:// likewise, or redis+unix://[USER:PASSWORD@]/PATH?db=DB.
+    """Read an address: redis:// for TCP, rediss:// for TLS, redis+unix:// (or unix://) for a socket.
+
+    redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss:// likewise, redis+unix://[USER:PASSWORD@]/PATH?db=DB.
 
     Options behind the question mark: `name` of the installation, `db`; with rediss:// also `ca`, `cert` and `key`,
     files in PEM format. A server's certificate is always checked.
@@ -42,6 +44,7 @@ def parse_address(url: str) -> Address:
         InvalidArgument: Raised when it is none, or has an option that is not known.
     """
     parts = urlsplit(url)
+    socket = parts.scheme in {"redis+unix", "unix"}
     if parts.scheme not in SCHEMES:
         raise InvalidArgument(f"an address of Redis begins with redis://, rediss:// or redis+unix://, "
                               f"not {parts.scheme!r}")
@@ -49,12 +52,12 @@ def parse_address(url: str) -> Address:
     name = options.pop("name", DEFAULT_NAME)
     if not _NAME.match(name):
         raise InvalidArgument("name= in an address of Redis is 1 to 64 letters, digits and _.:-")
-    arguments: dict[str, Any] = {"db": _database(options.pop("db", None), parts.scheme, parts.path)}
+    arguments: dict[str, Any] = {"db": _database(options.pop("db", None), "" if socket else parts.path)}
     if parts.username:
         arguments["username"] = unquote(parts.username)
     if parts.password is not None:
         arguments["password"] = unquote(parts.password)
-    if parts.scheme == "redis+unix":
+    if socket:
         arguments["path"] = _socket(parts.hostname, parts.path)
         shown = f"redis+unix://{arguments['path']}"
     else:
@@ -64,11 +67,11 @@ def parse_address(url: str) -> Address:
         arguments |= {_TLS_FILES[key]: options.pop(key) for key in tuple(options) if key in _TLS_FILES}
     if options:
         raise InvalidArgument(f"an address of Redis has no option {min(options)!r} (for {parts.scheme}://)")
-    return Address(shown, name, parts.scheme, arguments)
+    return Address(shown, name, "redis+unix" if socket else parts.scheme, arguments)
 
 
-def _database(option: str | None, scheme: str, path: str) -> int:
-    text = option if option is not None else "" if scheme == "redis+unix" else path.strip("/")
+def _database(option: str | None, path: str) -> int:
+    text = option if option is not None else path.strip("/")
     if not text:
         return 0
     if not text.isdecimal() or int(text) > _DATABASES_MAX:

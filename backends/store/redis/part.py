@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from .link import Link
     from .options import RedisStoreOptions
+    from .scripts import Script
 
 SCHEMA: Final = 1
 """The layout of the keys; a store with a higher one belongs to a newer callboard."""
@@ -62,7 +63,7 @@ class Part:
         head = msgpack.packb([self._store_id, 0 if clock is None else clock(), self._seen,
                               round(self._options.aging_s * 1000)], use_bin_type=False)
         body = msgpack.packb(arguments, use_bin_type=False)
-        answer = run_script(link or self._link, name, self._key, head, body)
+        answer = run_script(link or self._link, script(name), self._key, head, body)
         self._seen = max(self._seen, answer[1])
         if answer[0] == 0:
             return answer[2:]
@@ -95,15 +96,14 @@ class Part:
         return epoch.number, epoch.owner
 
 
-def run_script(link: Link, name: str, key: bytes, *arguments: bytes) -> Any:
+def run_script(link: Link, act: Script, key: bytes, *arguments: bytes) -> Any:
     """Run a script, load it first where the server does not know it (any more).
 
     Raises:
         StoreUnavailable: Raised when the server can't be reached, or does not answer in time.
         StoreError: Raised when the script fails.
     """
-    act = script(name)
-    packed = pack(b"EVALSHA", act.sha.encode(), b"1", key, *arguments)
+    name, packed = act.name, pack(b"EVALSHA", act.sha.encode(), b"1", key, *arguments)
     try:
         try:
             answer = link.call(packed)

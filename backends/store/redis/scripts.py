@@ -55,6 +55,12 @@ def script(name: str) -> Script:
     return Script(name, text, hashlib.sha1(text.encode()).hexdigest())  # noqa: S324 - how Redis names its scripts
 
 
+def lone_script(package: str, name: str) -> Script:
+    """A script that needs nothing in front of it."""
+    text = files(package).joinpath(f"{name}.lua").read_text(encoding="utf-8")
+    return Script(name, text, hashlib.sha1(text.encode()).hexdigest())  # noqa: S324 - as above
+
+
 def _part(name: str) -> str:
     return _decisions() + _read(name) if name == "lifecycle" else _read(name)
 

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from callboard.core.errors import SchemaTooNew, StoreError
+import msgpack
+
+from callboard.core.errors import SchemaTooNew
 from callboard.core.records import Characteristics
 
 from .address import parse_address
 from .bells import RedisBells
 from .leader import LeaderPart
-from .link import Link, Refused, info_of, pack
+from .link import Link
 from .node import NodePart
+from .opening import inspect
 from .operator import OperatorPart
 from .options import RedisStoreOptions
 from .part import SCHEMA, run_script
 from .producer import ProducerPart
 from .reads import ReadPart
 from .schedules import SchedulePart
+from .scripts import script
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,8 +30,6 @@ if TYPE_CHECKING:
     from callboard.core.ports import Bell
 
 _DEFAULTS: Final = RedisStoreOptions()
-_VERSION_MIN: Final = (6, 0)
-_LOG: Final = logging.getLogger(__name__)
 
 
 class RedisStore(LeaderPart, NodePart, OperatorPart, ReadPart, SchedulePart, ProducerPart):
@@ -79,10 +80,8 @@ class RedisStore(LeaderPart, NodePart, OperatorPart, ReadPart, SchedulePart, Pro
 
     def _open(self) -> bytes:
         """The store's id; a new one where the server has no store of this name."""
-        import msgpack  # noqa: PLC0415 - a line that only this needs
-
         asked = msgpack.packb([secrets.token_hex(16), SCHEMA], use_bin_type=False)
-        _, self._seen, store_id, schema = run_script(self._link, "open", self._key, asked)
+        _, self._seen, store_id, schema = run_script(self._link, script("open"), self._key, asked)
         if schema > SCHEMA:
             raise SchemaTooNew(f"job store {self._link.address.shown}: has schema version {schema}, this callboard "
                                f"knows {SCHEMA}; upgrade callboard on this machine")
@@ -106,51 +105,9 @@ def open_redis(url: str, options: RedisStoreOptions = _DEFAULTS) -> RedisStore:
     link = Link(address, connect_s=options.connect_s, answer_s=options.act_s, most=options.connections_max)
     beats = Link(address, connect_s=options.connect_s, answer_s=options.beat_s, most=1)
     try:
-        durable = _inspect(link)
+        durable = inspect(link)
         return RedisStore(link, beats, options, b"{%b}:store" % address.name.encode(), durable)
     except BaseException:
         link.close()
         beats.close()
-        raise
-
-
-def _inspect(link: Link) -> str:
-    """Refuse a server that would lose jobs by design; how durable it is, in a sentence."""
-    shown = link.address.shown
-    info = info_of(link, (b"server", b"memory", b"persistence", b"replication"))
-    version = info.get("redis_version", "0.0")
-    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
-    if numbers < _VERSION_MIN:
-        raise StoreError(f"job store {shown}: Redis {version} is too old; callboard needs 6.0 or later")
-    policy, limit = info.get("maxmemory_policy", "noeviction"), info.get("maxmemory", "0")
-    if policy != "noeviction" and limit != "0":
-        raise StoreError(f"job store {shown}: its maxmemory-policy is {policy}: it would throw jobs away when its "
-                         "memory is full; set it to noeviction")
-    if info.get("role", "master") != "master":
-        raise link.error("it is a replica and takes no writes; name the primary", OSError("role"))
-    if info.get("aof_enabled", "0") != "1":
-        _LOG.warning("job store %s: appendonly is off: jobs pushed since its last snapshot are lost when it stops; set "
-                     "`appendonly yes` and `appendfsync always`", shown)
-        return "no: appendonly is off, so that jobs pushed since the last snapshot are lost when the server stops"
-    fsync = _setting(link, b"appendfsync")
-    if fsync == "always":
-        return "yes: appendonly is on with appendfsync always, an acknowledged push is on the server's disk"
-    _LOG.warning("job store %s: appendfsync is %s: a crash of its machine loses the jobs of the last second or more; "
-                 "set `appendfsync always`", shown, fsync or "unknown")
-    return (f"against the server's death, not against its machine's: appendfsync is {fsync or 'unknown'}, a power "
-            "loss takes the last second or more")
-
-
-def _setting(link: Link, name: bytes) -> str:
-    """A setting of the server; "" where this user may not ask."""
-    try:
-        found: Any = link.call(pack(b"CONFIG", b"GET", name))
-        return bytes(found[1]).decode() if found else ""
-    except Refused:
-        return ""
-    except StoreError:
-        raise
-    except Exception as error:
-        if "may not" in str(error):
-            return ""
         raise
