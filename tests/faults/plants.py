@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from floodplants import flood_from_within, unbounded_mailbox
+
 from callboard.actors import dispatcher, worker
 from callboard.backends import clock
 from callboard.backends.executors import host, pool
@@ -242,5 +244,5 @@ PLANTS: dict[str, Callable[[], None]] = {
     for function in (released_before_the_child_is_dead, last_tick_not_compared, leases_by_wall_clock, wall_jumps,
                      push_acknowledged_before_commit, no_rescue, acknowledged_before_run, charged_at_assign,
                      matched_by_id, token_reused, losses_not_counted, no_isolation, late_copies, held_finishes,
-                     late_ticks, minute_a_second)
+                     late_ticks, minute_a_second, flood_from_within, unbounded_mailbox)
 }
