@@ -152,6 +152,25 @@ class SessionEnded(Fenced):
     """Raised when the node's session was ended by the leader, or never was."""
 
 
+class JobFailed(QueueError):
+    """Raised when a job's result is asked for, and the job failed for good or was cancelled.
+
+    Attributes:
+        kind: the class name of what ended it, or `Timeout`, `ChildDied`, `NodeLost`, `Expired`; empty if not known.
+        traceback: of its last attempt, as text; empty where there is none.
+    """
+
+    def __init__(self, message: str = "", job: object = None, *, kind: str = "", traceback: str = "") -> None:
+        """Keep what is known of the failure, as text."""
+        super().__init__(message, job)
+        self.kind = kind
+        self.traceback = traceback
+
+
+class ResultTimeout(QueueError, TimeoutError):
+    """Raised when a job has not ended within the time that its result was waited for; the job goes on."""
+
+
 # What a handler may raise ---------------------------------------------------------------------------------------------
 
 
