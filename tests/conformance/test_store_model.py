@@ -1,7 +1,11 @@
-"""Any sequence of acts leaves a store as it leaves a few dicts (`storemodel`)."""
+"""Any sequence of acts leaves a store as it leaves a few dicts (`storemodel`).
+
+`MODEL_PROFILE=50x100` tries 50 examples of 100 steps on each store.
+"""
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,11 +15,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from storedraws import DELAYS, IDS, JOBS, KINDS, LIMITS, NODES, PLAIN, REPLIES, RESULTS
 from storekit import BOOM, claim, held, info, job, pools
-from storemodel import CAPACITY, QUEUES, WAITING, Model, ModelJob
+from storemodel import CAPACITY, QUEUES, WAITING, Model, ModelJob, seen_of
 from storeplaces import PLACES, rigs
 
-from callboard.core.errors import Conflict, NotFound, SessionEnded, StaleEpoch, TermRefused
+from callboard.core.errors import Conflict, NotFound, QueueFull, SessionEnded, StaleEpoch, TermRefused
 from callboard.core.records import (
     Assignment,
     Epoch,
@@ -24,8 +29,8 @@ from callboard.core.records import (
     IsolatedJob,
     JobState,
     Outcome,
-    OutcomeKind,
     Plan,
+    Progress,
 )
 
 if TYPE_CHECKING:
@@ -35,15 +40,8 @@ if TYPE_CHECKING:
 
     Draw = Callable[[st.SearchStrategy[Any]], Any]
 
-NODES = ("n1", "n2", "n3")
-IDS = st.integers(0, 60).map("j{}".format)
-JOBS = st.builds(
-    lambda job_id, queue, priority, delay_s, unique, hook: job(
-        job_id, queue, priority=priority, delay_s=delay_s, unique=unique, has_failed_hook=hook),
-    IDS, st.sampled_from(QUEUES), st.integers(-1, 1), st.sampled_from([0.0, 0.0, 2.0]),
-    st.sampled_from([None, None, "k1", "k2"]), st.booleans())
-DELAYS = st.sampled_from([0.0, 0.0, 1.0])
-KINDS = st.sampled_from([*OutcomeKind, OutcomeKind.COMPLETED, OutcomeKind.LOST, OutcomeKind.LOST])
+EXAMPLES, _, STEPS = os.environ.get("MODEL_PROFILE", "").partition("x")
+DEFAULTS = {"memory": 60, "sqlite": 25}
 
 
 class Acts(RuleBasedStateMachine):
@@ -60,7 +58,8 @@ class Acts(RuleBasedStateMachine):
         folder = Path(self.cleanup.enter_context(TemporaryDirectory()))
         self.rig = rigs(PLACES[self.place], folder, self.cleanup)
         self.store = self.rig.store
-        self.model = Model(self.rig.clock)
+        self.life = self.rig.place.life
+        self.model = Model(self.rig.clock, self.life)
         self.model.claim = claim(1)
         self.epochs = [self.store.begin_term(claim(1))]
         self.refs: dict[str, int] = {}
@@ -69,24 +68,27 @@ class Acts(RuleBasedStateMachine):
         for node in NODES[:2]:
             self.open_as(node)
         self.push_all([job(f"j{number}", QUEUES[number % 2], has_failed_hook=number < 2) for number in range(6)])
+        self.push_all([job("j6", at_most_once=self.life), job("j7", "r", expires_s=20.0 if self.life else None)])
 
     def teardown(self) -> None:
         self.cleanup.close()
 
-    @rule(act=st.sampled_from(["push", "assign", "assign", "run", "run", "run", "take", "finish", "finish", "finish"]),
-          data=st.data())
+    @rule(act=st.sampled_from(["push", "assign", "run", "run", "run", "take", "mark", "mark", "mark", "progress",
+                               "finish", "finish", "finish"]), data=st.data())
     def work(self, act: str, data: st.DataObject) -> None:
         getattr(self, act)(data.draw)
 
-    @rule(act=st.sampled_from(["push", "run", "run", "end", "end", "open", "alone", "alone", "finish"]), data=st.data())
+    @rule(act=st.sampled_from(["push", "run", "run", "mark", "mark", "end", "end", "open", "alone", "alone", "finish"]),
+          data=st.data())
     def lose(self, act: str, data: st.DataObject) -> None:
         getattr(self, act)(data.draw)
 
-    @rule(act=st.sampled_from(["time", "promote", "begin_term", "late_leader", "beat"]), data=st.data())
+    @rule(act=st.sampled_from(["time", "time", "promote", "begin_term", "late_leader", "beat", "sweep"]),
+          data=st.data())
     def go_on(self, act: str, data: st.DataObject) -> None:
         getattr(self, act)(data.draw)
 
-    @rule(act=st.sampled_from(["cancel", "purge", "pause", "drain", "retry_failed", "retry_failed", "forget"]),
+    @rule(act=st.sampled_from(["cancel", "purge", "pause", "drain", "limit", "retry_failed", "retry_failed", "forget"]),
           data=st.data())
     def operate(self, act: str, data: st.DataObject) -> None:
         getattr(self, act)(data.draw)
@@ -94,11 +96,18 @@ class Acts(RuleBasedStateMachine):
     # Programs and time ------------------------------------------------------------------------------------------------
 
     def push(self, draw: Draw) -> None:
-        self.push_all(draw(st.lists(JOBS, min_size=1, max_size=5, unique_by=lambda one: one.id)))
+        batch = draw(st.lists(JOBS if self.life else PLAIN, min_size=1, max_size=5, unique_by=lambda one: one.id))
+        for _ in range(draw(REPLIES)):
+            self.push_all(batch)
 
     def push_all(self, batch: list[NewJob]) -> None:
+        expected = self.model.push(batch)
+        if expected is None:
+            with pytest.raises(QueueFull):
+                self.store.push(batch)
+            return
         receipt = self.store.push(batch)
-        assert (receipt.ids, receipt.new) == self.model.push(batch)
+        assert (receipt.ids, receipt.new) == expected
 
     def time(self, draw: Draw) -> None:
         self.rig.clock.advance(draw(st.sampled_from([0.25, 1.0, 3.0])))
@@ -120,8 +129,21 @@ class Acts(RuleBasedStateMachine):
                 self.store.begin_term(new)
 
     def promote(self, draw: Draw) -> None:
-        limit = draw(st.integers(1, 3))
-        assert self.store.promote_due(self.epochs[-1], limit).moved == self.model.promote(limit)
+        limit, late = draw(st.integers(1, 3)), [one for one in self.model.jobs.values() if self.model.expired(one)]
+        done = self.store.promote_due(self.epochs[-1], limit)
+        assert self.expire(late) == done.expired == min(limit, len(late))
+        assert done.moved == self.model.promote(limit)
+
+    def expire(self, late: list[ModelJob]) -> int:
+        """Of jobs that may have expired in the act just now, see which have; how many."""
+        gone = [one for one in late if self.rig.state(one.new.id) is JobState.CANCELLED]
+        for one in gone:
+            assert self.rig.error_kind(one.new.id) == "Expired"
+            self.model.expire(one)
+        return len(gone)
+
+    def sweep(self, _draw: Draw) -> None:
+        self.store.sweep(self.epochs[-1], 100)
 
     def assign(self, draw: Draw, *, run: bool = False) -> None:
         session, queue, count = self.session(draw), draw(st.sampled_from(QUEUES)), draw(st.sampled_from([3, 1, 4, 0]))
@@ -142,7 +164,9 @@ class Acts(RuleBasedStateMachine):
 
     def given(self, plan: Plan, session: int, expected: list[ModelJob], *, run: bool) -> None:
         """Carry out a plan that should give exactly these jobs to the session."""
+        late = [one for one in self.model.of(JobState.READY) if self.model.expired(one)]
         receipt = self.store.assign(self.epochs[-1], plan, session if run else None)
+        self.expire(late)
         assert receipt.assigned == ({session: len(expected)} if expected else {})
         tokens = {one.new.id: self.rig.record(one.new.id).token for one in expected}
         for one in sorted(expected, key=lambda one: tokens[one.new.id]):
@@ -162,7 +186,7 @@ class Acts(RuleBasedStateMachine):
         session = self.session(draw)
         own = draw(st.booleans())
         released = self.store.close_session(session) if own else self.store.end_session(self.epochs[-1], session, "x")
-        got = released.handed_back, released.lost, set(released.quarantined)
+        got = released.handed_back, released.lost, released.doubted, set(released.quarantined)
         node = self.model.sessions.get(session)
         assert got == self.model.release(session)
         if node is not None and draw(st.booleans()):
@@ -201,32 +225,61 @@ class Acts(RuleBasedStateMachine):
         expected = [one for one in mine if one.state is JobState.ASSIGNED]
         self.check_taken(self.store.take(session, queues, known), expected + ([] if holds is None else running[holds:]))
         for one in expected:
-            one.state = JobState.RUNNING
+            self.model.take(one)
 
     def check_taken(self, taken: Sequence[TakenJob], expected: list[ModelJob]) -> None:
         """Exactly these jobs were taken, with what a child needs."""
-        got = {one.id: (one.token, one.step, one.losses, one.attempt, one.queue) for one in taken}
+        got = {one.id: (one.token, one.step, one.losses, one.attempt, one.queue, one.doubts, one.at_most_once)
+               for one in taken}
         assert len(got) == len(taken)
-        assert got == {one.new.id: (one.token, one.step, one.losses, one.attempts + (one.step == 0), one.new.queue)
-                       for one in expected}
+        assert got == {one.new.id: (one.token, one.step, one.losses, one.attempts + (one.step == 0), one.new.queue,
+                                    one.doubts, one.new.at_most_once) for one in expected}
         self.refs |= {one.id: one.ref for one in taken}
         self.runs += map(held, taken)
-        if self.rig.place.life and taken:
-            assert self.rig.life.mark_started(expected[0].session, [held(one) for one in taken]) == ()
+
+    def run_of(self, draw: Draw) -> Held:
+        """A run, mostly one that goes on."""
+        running = [run for run in self.runs[::-1] if (one := self.model.jobs.get(run.id)) is not None
+                   and one.state is JobState.RUNNING and one.token == run.token]
+        return draw(st.sampled_from(running * 3 + self.runs[::-1]))
+
+    def of_session(self, draw: Draw, run: Held) -> int:
+        """The run's session, or another."""
+        one = self.model.jobs.get(run.id)
+        mine = [] if one is None or one.session is None else [one.session] * 5
+        return draw(st.sampled_from([*mine, *self.sessions[-2:]]))
+
+    def mark(self, draw: Draw) -> None:
+        if self.runs and self.life:
+            runs = [self.run_of(draw) for _ in range(draw(st.integers(1, 3)))]
+            session = self.of_session(draw, runs[0])
+            for _ in range(draw(REPLIES)):
+                assert list(self.rig.life.mark_started(session, runs)) == self.model.mark(session, runs)
+
+    def progress(self, draw: Draw) -> None:
+        if self.runs and self.life:
+            run, text = self.run_of(draw), draw(st.sampled_from(["", "half", "all"]))
+            session = self.of_session(draw, run)
+            self.rig.life.report_progress(session, [Progress(run, 0.5, text)])
+            one = self.model.runs(session, run)
+            if one is not None:
+                one.progress = text
 
     def finish(self, draw: Draw) -> None:
-        if not self.runs:
-            return
-        ends = draw(st.lists(st.tuples(st.sampled_from(self.runs[::-1]), KINDS, DELAYS), min_size=1, max_size=4))
-        outcomes = [Outcome(run, kind, delay_s, BOOM) for run, kind, delay_s in ends]
-        receipt = self.store.finish(self.session(draw), outcomes)
-        results = [self.model.finish(self.model.jobs.get(run.id), run.token, kind, delay_s)
-                   for run, kind, delay_s in ends]
-        told = list(zip([run for run, _, _ in ends], results, strict=True))
+        if self.runs:
+            outcomes = [Outcome(self.run_of(draw), draw(KINDS), draw(DELAYS), BOOM, draw(RESULTS))
+                        for _ in range(draw(st.integers(1, 3)))]
+            for _ in range(draw(REPLIES)):
+                self.finish_all(self.session(draw), outcomes)
+
+    def finish_all(self, session: int, outcomes: list[Outcome]) -> None:
+        """Send a batch of outcomes."""
+        receipt = self.store.finish(session, outcomes)
+        told = [(outcome.held, self.model.finish(outcome)) for outcome in outcomes]
         either = [run for run, what in told if what == "either"]
         stale = [run for run, what in told if what == "stale" and run not in either]
         assert [run for run in receipt.stale if run not in either] == stale
-        assert receipt.applied == len(ends) - len(receipt.stale)
+        assert receipt.applied == len(outcomes) - len(receipt.stale)
         assert receipt.quarantined == tuple(run.id for run, what in told if what == "quarantined")
 
     def beat(self, draw: Draw) -> None:
@@ -263,6 +316,12 @@ class Acts(RuleBasedStateMachine):
         for one in self.model.of(JobState.ASSIGNED, queue=queue) if paused else ():
             one.leave(JobState.READY)
 
+    def limit(self, draw: Draw) -> None:
+        if self.life:
+            queue, limits = draw(st.sampled_from(QUEUES)), draw(LIMITS)
+            self.rig.life.set_limits(queue, limits)
+            self.model.limits[queue] = limits
+
     def drain(self, draw: Draw) -> None:
         node, draining = draw(st.sampled_from(NODES)), draw(st.booleans())
         self.store.set_draining(node, draining=draining)
@@ -276,7 +335,7 @@ class Acts(RuleBasedStateMachine):
         one = self.model.jobs.get(job_id)
         if one is None or one.state is not JobState.FAILED:
             error = NotFound
-        elif (token is not None and token != one.token) or self.model.holder(one.new.unique) is not None:
+        elif (token is not None and token != one.token) or not self.model.may_retry(one):
             error = Conflict
         else:
             self.store.retry_failed(job_id, token)
@@ -294,11 +353,13 @@ class Acts(RuleBasedStateMachine):
 
     @invariant()
     def jobs_are_as_in_the_model(self) -> None:
-        for job_id, one in self.model.jobs.items():
-            seen = self.store.job(job_id)
-            assert (seen.state, seen.attempts, seen.losses, seen.token, seen.due_ms) == one.seen, job_id
-            assert one.session is None or seen.node == self.model.sessions[one.session]
-        assert all(self.store.job(job_id) is None for job_id in self.model.gone)
+        for state in JobState:
+            jobs = {one.id: seen_of(one, life=self.life) for one in self.store.jobs(state, None, 1_000)}
+            expected = sorted(self.model.of(state), key=lambda one: -one.order)
+            assert list(jobs) == [one.new.id for one in expected], f"{state!r}, newest first"
+            for one in expected:
+                seen = one.seen(self.model.now_ms)
+                assert jobs[one.new.id] == seen[: None if self.life else 5], one.new.id
 
     @invariant()
     def numbers_are_as_in_the_model(self) -> None:
@@ -321,9 +382,9 @@ class Acts(RuleBasedStateMachine):
             assert view.isolating == any(one.losses >= 2 for one in mine)
 
 
-@pytest.mark.parametrize(("place", "examples"), [("memory", 60), ("sqlite", 30), ("redis", 30)])
-def test_any_sequence_of_acts_is_as_in_the_model(place: str, examples: int):
+@pytest.mark.parametrize("place", PLACES)
+def test_any_sequence_of_acts_is_as_in_the_model(place: str):
     machine = type(f"ActsOn{place}", (Acts,), {"place": place})
     run_state_machine_as_test(machine, settings=settings(
-        max_examples=examples, stateful_step_count=60, deadline=None, print_blob=True,
-        suppress_health_check=[HealthCheck.too_slow]))
+        max_examples=int(EXAMPLES or DEFAULTS.get(place, 8)), stateful_step_count=int(STEPS or 60),
+        deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]))
