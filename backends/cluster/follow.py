@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _LOG: Final = logging.getLogger(__name__)
 POLL_S: Final = 0.5
-"""How late a change is seen whose bell was lost."""
+"""How late a change is seen whose bell was lost; of each backend that does not say otherwise."""
 _MOMENT_S: Final = 0.001
 _BATCH: Final = 200
 _JOIN_S: Final = 5.0
@@ -60,10 +60,17 @@ class Follower:
     The thread starts with the first of them, and is a daemon: a program that forgets to close still ends.
     """
 
-    def __init__(self, source: Source, name: str) -> None:
-        """Follow nothing yet."""
+    def __init__(self, source: Source, name: str, poll_s: float = POLL_S) -> None:
+        """Follow nothing yet.
+
+        Args:
+            source: what there is to follow.
+            name: the thread's.
+            poll_s: how late a change is seen whose bell was lost.
+        """
         self._source = source
         self._name = name
+        self._poll_s = poll_s
         self._wake = threading.Condition()
         self._rung = False
         self._closed = False
@@ -139,7 +146,7 @@ class Follower:
             if not self._failing:
                 _LOG.warning("the cluster backend can't be followed, trying again: %s", error)
             self._failing = True
-            return POLL_S
+            return max(self._poll_s, POLL_S)
         if self._failing:
             _LOG.info("the cluster backend can be followed again")
         self._failing = False
@@ -159,7 +166,7 @@ class Follower:
 
     def _watch(self) -> float:
         if not self._watchers:
-            return POLL_S
+            return self._poll_s
         with self._wake:
             before = self._seen
         seen, until_s = self._source.look()
@@ -173,7 +180,7 @@ class Follower:
             for one in watchers:
                 if not one.closed:
                     _call(one)
-        return POLL_S if until_s is None else min(max(until_s, 0.0) + _MOMENT_S, POLL_S)
+        return self._poll_s if until_s is None else min(max(until_s, 0.0) + _MOMENT_S, self._poll_s)
 
 
 def _call(following: Following, *arguments: bytes) -> None:

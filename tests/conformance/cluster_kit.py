@@ -38,6 +38,7 @@ class Place:
         ttl_s: the shortest ttl that the backend keeps to; what the tests wait for expires after it.
         wipe: delete leases, locks and members as a careless operator would; None where nobody can.
         shared: two clients of the same data exist, and the data outlive them.
+        done: called when every client is closed.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Place:
     ttl_s: float
     wipe: Callable[[], None] | None = None
     shared: bool = True
+    done: Callable[[], None] | None = None
 
 
 @dataclass
@@ -185,8 +187,18 @@ def redis_place(_folder: Path) -> Place:
     return Place("redis", lambda: open_redis_cluster(f"{url}?name={name}"), 0.4, wipe)
 
 
+def database_place(kind: str) -> Place:
+    """A cluster in a database of the PostgreSQL or MariaDB that all tests share."""
+    from cluster_servers import open_place  # noqa: PLC0415 - as above
+
+    return open_place(kind)
+
+
 PLACES: dict[str, Callable[[Path], Place]] = {
-    "memory": memory_place, "sqlite": sqlite_place, "redis": redis_place,
+    "memory": memory_place,
+    "sqlite": sqlite_place,
+    "redis": redis_place,
+    "postgresql": lambda _: database_place("postgresql"),
 }
 
 
@@ -195,5 +207,7 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ClusterRig]:
     """A rig on each kind of cluster."""
     with ExitStack() as cleanup:
         made = ClusterRig(PLACES[request.param](tmp_path))
+        if made.place.done is not None:
+            cleanup.callback(made.place.done)
         cleanup.callback(made.close)
         yield made
