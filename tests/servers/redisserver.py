@@ -48,6 +48,7 @@ class RedisOptions:
         databases: how many, from 0.
         tls: whether it speaks TLS alone, with a certificate for 127.0.0.1 and localhost; `ca` is who signed it.
         limited: rules of a second user, `limited`, with the same password, such as `~callboard* &callboard* +@all`.
+        default: rules of the user `default`, which is off.
     """
 
     appendonly: bool = True
@@ -55,6 +56,7 @@ class RedisOptions:
     databases: int = 1_000
     tls: bool = False
     limited: str = ""
+    default: str = "~* &* +@all"
 
 
 class RedisServer(Server):
@@ -109,7 +111,8 @@ class RedisServer(Server):
         )
         users = {self.user: "~* &* +@all", **({"limited": options.limited} if options.limited else {})}
         lines = [f"user {name} on >{self.password} {rules}\n" for name, rules in users.items()]
-        self.write("users", "".join(["user default off\n", *lines]))
+        # Without its rights the default user, as which the server reads its own file, would drop what scripts wrote.
+        self.write("users", "".join([f"user default off {options.default}\n", *lines]))
         return [self.programs["redis-server"], str(self.write("redis.conf", text))]
 
     def answers(self) -> bool:

@@ -41,6 +41,9 @@ def inspect(link: Link) -> str:
         _LOG.warning("job store %s: appendonly is off: jobs pushed since its last snapshot are lost when it stops; set "
                      "`appendonly yes` and `appendfsync always`", shown)
         return "no: appendonly is off, so that jobs pushed since the last snapshot are lost when the server stops"
+    if not _replays_scripts(link):
+        raise StoreError(f"job store {shown}: its default user has not all rights, and so a restart would drop what "
+                         "scripts wrote, which is every job: give it `~* &* +@all` (it may stay `off`)")
     fsync = _setting(link, b"appendfsync")
     if fsync == "always":
         return "yes: appendonly is on with appendfsync always, an acknowledged push is on the server's disk"
@@ -48,6 +51,25 @@ def inspect(link: Link) -> str:
                  "set `appendfsync always`", shown, fsync or "unknown")
     return (f"against the server's death, not against its machine's: appendfsync is {fsync or 'unknown'}, a power "
             "loss takes the last second or more")
+
+
+def _replays_scripts(link: Link) -> bool:
+    """Whether the server writes again what scripts did when it reads its append-only file.
+
+    It does that as its default user, whose rights it checks for transactions (redis issue 14541). Where this user may
+    not ask, the answer is yes.
+    """
+    try:
+        found: Any = link.call(pack(b"ACL", b"GETUSER", b"default"))
+    except Refused:
+        return True
+    except StoreUnavailable as error:
+        if isinstance(error.cause, NoPermissionError):
+            return True
+        raise
+    rights = dict(zip(found[::2], found[1::2], strict=False))
+    commands, keys = rights.get(b"commands", b"+@all"), rights.get(b"keys", b"~*")
+    return b"+@all" in commands.split() and (keys in {b"~*", b"allkeys"} if isinstance(keys, bytes) else b"*" in keys)
 
 
 def _setting(link: Link, name: bytes) -> str:

@@ -76,8 +76,9 @@ class Part:
                 return StoreReset(f"job store {shown}: it was emptied, or is another than the one that was opened; "
                                   "start the node again")
             case b"rewound":
-                return StoreReset(f"job store {shown}: it has lost writes that it had acknowledged (it was restored, "
-                                  "or a replica took over); look at its jobs, then start the node again")
+                return StoreReset(f"job store {shown}: it has lost writes that it had acknowledged: it was at "
+                                  f"{details[0]:,} and is at {details[1]:,} (restored, or a replica took over); look "
+                                  "at its jobs, then start the node again")
             case b"stale epoch":
                 return StaleEpoch(f"the epoch is not the store's epoch {details[0]} of {_text(details[1])}; this node "
                                   "leads no more")

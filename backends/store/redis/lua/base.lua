@@ -21,7 +21,7 @@ local function refuse(why, ...)
 end
 
 if STORE[1] ~= ASKED[1] then return refuse('reset', STORE[1] or '') end
-if WRITES < ASKED[3] then return refuse('rewound', ASKED[3]) end
+if WRITES < ASKED[3] then return refuse('rewound', ASKED[3], WRITES) end
 
 local NOW = ASKED[2]
 if NOW == 0 then
