@@ -7,41 +7,80 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from callboard.core.errorrecord import decode_error
 from callboard.core.errors import CodecError
+from callboard.core.job import PROGRESS_MESSAGE_MAX
 from callboard.core.records import OutcomeKind, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from callboard.core.records import Outcome, PoolReport, TakenJob, Token
     from callboard.core.runs import ChildNote, RunEnd, RunningJob
 
 
 class EndsBuffer:
-    """Gathers ends until the Worker fetches them; wakes it once, not once an end."""
+    """Gathers ends until the Worker fetches them; wakes it once, not once an end. So with progress."""
 
     def __init__(
-        self, wake: Callable[[], object], note: Callable[[str, int, Token | None, dict[str, Any]], None]
+        self, wake: Callable[[], object], wake_progress: Callable[[], object],
+        note: Callable[[str, int, Token | None, dict[str, Any]], None],
     ) -> None:
-        """`wake` tells the Worker; `note` writes an event."""
+        """`wake` and `wake_progress` tell the Worker; `note` writes an event."""
         self._wake = wake
+        self._wake_progress = wake_progress
         self._note = note
         self._lock = threading.Lock()
         self._completed: list[Token] = []
         self._others: list[RunEnd] = []
+        self._poised: list[Token] = []
+        self._progress: dict[Token, tuple[float | None, str]] = {}
 
     def on_ends(self, completed: Sequence[Token], others: Sequence[RunEnd]) -> None:
         """From the executor's thread."""
         with self._lock:
-            first = not self._completed and not self._others
+            first = not (self._completed or self._others or self._poised)
             self._completed += completed
             self._others += others
         if first:
             self._wake()
 
+    def on_poised(self, tokens: Sequence[Token]) -> None:
+        """From the executor's thread."""
+        with self._lock:
+            first = not (self._completed or self._others or self._poised)
+            self._poised += tokens
+        if first:
+            self._wake()
+
     def on_notes(self, notes: Sequence[ChildNote]) -> None:
-        """From the executor's thread: each becomes an event."""
+        """From the executor's thread: each becomes an event; of progress the newest is kept, too."""
         for note in notes:
             self._note(note.event, note.pid, note.token, dict(note.fields))
+        said = {note.token: progress_of(note.fields) for note in notes
+                if note.event == "job.progress" and note.token is not None}
+        if not said:
+            return
+        with self._lock:
+            first = not self._progress
+            self._progress.update(said)
+        if first:
+            self._wake_progress()
+
+    def poised(self) -> list[Token]:
+        """Careful jobs that a slot is kept for, since the last call."""
+        with self._lock:
+            poised, self._poised = self._poised, []
+            return poised
+
+    def progress(self) -> dict[Token, tuple[float | None, str]]:
+        """The newest that each job said since the last call: a fraction where it is known, and words."""
+        with self._lock:
+            said, self._progress = self._progress, {}
+            return said
+
+    def say_again(self, said: Mapping[Token, tuple[float | None, str]]) -> None:
+        """This could not be told: keep it, but for what was said anew meanwhile."""
+        with self._lock:
+            self._progress = {**said, **self._progress}
 
     def drain(self) -> tuple[list[Token], list[RunEnd]]:
         """Everything that has gathered."""
@@ -49,6 +88,13 @@ class EndsBuffer:
             completed, self._completed = self._completed, []
             others, self._others = self._others, []
             return completed, others
+
+
+def progress_of(fields: Mapping[str, object]) -> tuple[float | None, str]:
+    """What a child said of its progress, within bounds whatever it was."""
+    fraction, message = fields.get("fraction"), fields.get("message")
+    text = message[:PROGRESS_MESSAGE_MAX] if isinstance(message, str) else ""
+    return (fraction if isinstance(fraction, float) and 0.0 <= fraction <= 1.0 else None), text
 
 
 class PoolState:

@@ -9,7 +9,7 @@ from callboard.core.errors import QueueError
 from callboard.core.messages import Finished
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from callboard.actors.lane import Lane
     from callboard.core.ports import JobStore
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 BATCH_MAX = 2_000
 """Outcomes in one call of the store."""
+BATCH_MAX_BYTES = 4 << 20
+"""Errors and results in one call, in bytes; a single outcome has less."""
 RETRY_S = (0.05, 2.0)
 """First and longest pause before a batch that the store could not take is sent again."""
 
@@ -39,7 +41,8 @@ class Outbox:
     def flush(self, session: SessionId | None, lane: Lane | None) -> None:
         """Send the next batch, unless one is on its way."""
         if not self._sending and self._waiting and session is not None and lane is not None:
-            self._sending, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
+            size = batch_size(self._waiting)
+            self._sending, self._waiting = self._waiting[:size], self._waiting[size:]
             self._send(session, lane)
 
     def resend(self, session: SessionId | None, lane: Lane | None) -> None:
@@ -78,3 +81,14 @@ class Outbox:
     def rest(self) -> list[Outcome]:
         """Everything that the store has not confirmed."""
         return self._sending + self._waiting
+
+
+def batch_size(outcomes: Sequence[Outcome]) -> int:
+    """How many of the first go in one call."""
+    room = BATCH_MAX_BYTES
+    for number, outcome in enumerate(outcomes[:BATCH_MAX]):
+        if outcome.error is not None or outcome.result is not None:
+            room -= len(outcome.error or b"") + len(outcome.result or b"")
+            if room < 0:
+                return max(number, 1)
+    return min(len(outcomes), BATCH_MAX)

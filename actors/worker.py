@@ -6,16 +6,16 @@ import random
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from callboard.actors.base import DISPATCHER, HEARTBEAT, SUPERVISOR, Actor, Parts, handles
-from callboard.actors.ends import EndsBuffer, JobEnd, PoolState, Tally, error_fields, job_end
+from callboard.actors.base import DISPATCHER, HEARTBEAT, SUPERVISOR, Parts, handles
+from callboard.actors.ends import JobEnd, PoolState, Tally, error_fields, job_end
 from callboard.actors.outbox import Outbox
+from callboard.actors.running import Running
 from callboard.core.commandcheck import SLOTS_MAX
 from callboard.core.errors import QueueError
 from callboard.core.messages import (
     Abandoned,
     Adjust,
     Begin,
-    CancelJobs,
     DesiredChanged,
     Drained,
     EndsReady,
@@ -46,23 +46,20 @@ if TYPE_CHECKING:
     from callboard.core.config import PoolConfig
     from callboard.core.ports import Bell
 
-class Worker(Actor):
+
+class Worker(Running):
     """One pool of a node."""
 
     def __init__(self, name: str, parts: Parts, pool: PoolConfig) -> None:
         """Nothing runs yet."""
-        super().__init__(name, parts)
+        super().__init__(name, parts, pool)
         self._pool = pool
         self._queues = tuple(share.queue for share in pool.queues)
         self._defaults = QueueDefaults(pool.max_attempts, pool.timeout_s, pool.backoff)
-        self._executor = parts.host.executor(pool.name, pool.slots)
-        self._ends = EndsBuffer(lambda: self.tell(name, EndsReady()), self._note)
         self._lane: Lane | None = None
         self._bell: Bell | None = None
-        self._session: SessionId | None = None
         self._slots = pool.slots
         self._reported: PoolReport | None = None
-        self._held: dict[Token, TakenJob] = {}
         self._healed: set[Token] = set()
         self._outbox = Outbox(parts.store, self.tell_self)
         self._unsettled = False
@@ -76,6 +73,7 @@ class Worker(Actor):
         """Start children, and ask for the session."""
         self._unsettled = message.restarted and not self.parts.settled.pop(self.name, False)
         self._lane = self.lane(self.name)
+        self._life_lane = self.lane(f"{self.name}-life")
         self._executor.set_timeout(self._pool.timeout_s)
         self._executor.start(self._ends)
         self.parts.pools[self.name] = PoolState(PoolReport(self._pool.name, self._pool.queues, self._slots, 0),
@@ -113,6 +111,7 @@ class Worker(Actor):
         self._held.clear()
         self._healed.clear()
         self._outbox.drop()
+        self._marks.drop()
         self._session = None
         self.emit("worker.abandoned", session=message.session, jobs=dropped)
         self.tell(HEARTBEAT, Abandoned(self._pool.name))
@@ -192,6 +191,8 @@ class Worker(Actor):
         for job in fresh:
             self._held[job.token] = job
         self._executor.submit(fresh)
+        if fresh:
+            self._look_soon()
 
     def _give_up(self, jobs: list[TakenJob], kind: OutcomeKind) -> None:
         self._outbox.add(Outcome(Held(job.ref, job.id, job.token), kind) for job in jobs)
@@ -206,6 +207,12 @@ class Worker(Actor):
         """Runs ended: make outcomes of them and send them."""
         self._collect()
         self._outbox.flush(self._session, self._lane)
+        poised = self._ends.poised()
+        if poised:
+            self._marks.ask(poised, self._held)
+            self._look()
+        if self._held:
+            self._look_soon()
 
     def _collect(self) -> None:
         completed, others = self._ends.drain()
@@ -216,6 +223,7 @@ class Worker(Actor):
                 outcomes.append(Outcome(Held(job.ref, job.id, token), OutcomeKind.COMPLETED))
         for end in others:
             job = held.get(end.token)
+            self._marks.forget(end.token)
             if job is not None:
                 row = Held(job.ref, job.id, end.token)
                 outcomes.append(outcome_of(end, row, job, self._defaults, random.random()))  # noqa: S311 - jitter
@@ -296,14 +304,6 @@ class Worker(Actor):
             self._executor.set_timeout(message.timeout_s)
             self.emit("worker.timeout_set", pool=self._pool.name, timeout_s=message.timeout_s)
 
-    @handles(CancelJobs)
-    def cancel_jobs(self, message: CancelJobs) -> None:
-        """Stop running jobs that an operator cancelled."""
-        for cancel in message.cancels:
-            if cancel.token in self._held:
-                self.emit("worker.cancelling", job=cancel.id)
-                self._executor.cancel(cancel.token)
-
     def _report(self, *, force: bool = False) -> None:
         """Tell the leader of slots and capacity, when they changed by a quarter or more."""
         capacity = 0 if self._stopping else self._executor.capacity()
@@ -348,20 +348,15 @@ class Worker(Actor):
         if self._stopped and (self._session is None or not self._outbox.rest()):
             self.tell(SUPERVISOR, Drained(self.name))
 
-    def _note(self, event: str, pid: int, token: Token | None, fields: dict[str, object]) -> None:
-        """From the executor's thread: a child said something."""
-        job = None if token is None else self._held.get(token)
-        about = {} if job is None else {"job": job.id, "queue": job.queue, "token": list(job.token)}
-        self.emit(event, pid=pid, **about, **fields)
-
     def release(self) -> None:
         """End the children and send what is known of their jobs: no ack is lost with this actor."""
         if self._bell is not None:
             self._bell.close()
         if not self._stopped:
             self._executor.stop(self.now())
-        if self._lane is not None:
-            self._lane.close(timeout_s=1.0)
+        for lane in (self._lane, self._life_lane):
+            if lane is not None:
+                lane.close(timeout_s=1.0)
         self._collect()
         batch = self._outbox.rest()
         if batch and self._session is not None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from callboard.core.errors import PushOutcomeUnknown as PushOutcomeUnknown
     from callboard.core.errors import QueueError as QueueError
     from callboard.core.errors import QueueFull as QueueFull
+    from callboard.core.errors import ResultLost as ResultLost
     from callboard.core.errors import RetryLater as RetryLater
     from callboard.core.errors import Snooze as Snooze
     from callboard.core.errors import StaleToken as StaleToken
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from callboard.core.job import Job as Job
     from callboard.core.job import JobContext as JobContext
     from callboard.core.job import current_job as current_job
+    from callboard.core.options import Unique as Unique
     from callboard.core.records import Backoff as Backoff
     from callboard.core.records import Token as Token
     from callboard.failed import FailedJob as FailedJob
@@ -61,12 +63,13 @@ _HOMES = {
     "callboard.client": ("Client",),
     "callboard.core.errors": (
         "AppImportFailed", "CodecError", "InvalidArgument", "InvalidJob", "InvalidSchedule", "NotFound",
-        "PayloadTooLarge", "PermanentError", "PushOutcomeUnknown", "QueueError", "QueueFull", "RetryLater", "Snooze",
-        "StaleToken", "StoreUnavailable", "TimeLimitExceeded", "UnknownJob", "UnknownOption", "Unserialisable",
-        "UsageError",
+        "PayloadTooLarge", "PermanentError", "PushOutcomeUnknown", "QueueError", "QueueFull", "ResultLost",
+        "RetryLater", "Snooze", "StaleToken", "StoreUnavailable", "TimeLimitExceeded", "UnknownJob", "UnknownOption",
+        "Unserialisable", "UsageError",
     ),
     "callboard.core.health": ("QueueHealth", "QueueStats", "Thresholds"),
     "callboard.core.job": ("FailedJobError", "Job", "JobContext", "current_job"),
+    "callboard.core.options": ("Unique",),
     "callboard.core.records": ("Backoff", "Token"),
     "callboard.failed": ("FailedJob",),
     "callboard.healthcheck": ("HealthChecker",),
@@ -82,10 +85,10 @@ __all__ = [
     "AppImportFailed", "Backoff", "BoundJob", "Client", "CodecError", "FailedJobError", "FunctionJob",
     "HealthChecker", "InvalidArgument", "InvalidJob", "InvalidSchedule", "Job", "JobContext", "NotFound",
     "PayloadTooLarge", "PermanentError", "PoolStats", "PushOutcomeUnknown", "Queue", "QueueError", "QueueFull",
-    "QueueHealth", "QueueStats", "RetryLater", "Scheduler", "SchedulerConfig", "Snooze", "StaleToken",
-    "StoreUnavailable", "Thresholds", "TimeLimitExceeded", "Token", "UnknownJob", "UnknownOption", "Unserialisable",
-    "UsageError", "Worker", "WorkerConfig", "WorkerPool", "configure", "connect", "current_job", "driver", "job",
-    "messages", "testing",
+    "QueueHealth", "QueueStats", "ResultLost", "RetryLater", "Scheduler", "SchedulerConfig", "Snooze", "StaleToken",
+    "StoreUnavailable", "Thresholds", "TimeLimitExceeded", "Token", "Unique", "UnknownJob", "UnknownOption",
+    "Unserialisable", "UsageError", "Worker", "WorkerConfig", "WorkerPool", "configure", "connect", "current_job",
+    "driver", "job", "messages", "testing",
 ]
 
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 from callboard.core.registry import JobDefinition, policy_options, registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import timedelta
+
+    from callboard.core.options import Unique
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -83,6 +85,9 @@ def job(function: Callable[P, R], /) -> FunctionJob[P, R]: ...
 def job(*, name: str | None = None, queue: str | None = None, delay: float | timedelta | None = None,
         max_attempts: int | None = None, timeout: float | timedelta | None = None, retry_after: Any = None,
         permanent: tuple[type[BaseException], ...] = (), priority: int | None = None,
+        unique: str | Unique | None = None, at_most_once: bool | None = None,
+        expires: float | timedelta | None = None, result_ttl: float | timedelta | None = None,
+        tags: Sequence[str] = (),
         ) -> Callable[[Callable[P, R]], FunctionJob[P, R]]: ...
 
 
@@ -90,6 +95,9 @@ def job(function: Callable[P, R] | None = None, /, *, name: str | None = None, q
         delay: float | timedelta | None = None, max_attempts: int | None = None,
         timeout: float | timedelta | None = None, retry_after: Any = None,
         permanent: tuple[type[BaseException], ...] = (), priority: int | None = None,
+        unique: str | Unique | None = None, at_most_once: bool | None = None,
+        expires: float | timedelta | None = None, result_ttl: float | timedelta | None = None,
+        tags: Sequence[str] = (),
         ) -> Any:
     """Make a job of a function (plain or async): `@job` or `@job(queue="emails", max_attempts=3)`.
 
@@ -103,15 +111,22 @@ def job(function: Callable[P, R] | None = None, /, *, name: str | None = None, q
         retry_after: seconds, timedelta, Backoff, or a function of the attempt's number that returns seconds.
         permanent: exception classes that no further try can help.
         priority: -100 to 100; higher first within its queue.
+        unique: a key, or a Unique: at most one job holds it; mostly given with the push.
+        at_most_once: the function never starts twice: what would run again fails for good.
+        expires: seconds (or timedelta) from the push on; a try that has not begun by then never does.
+        result_ttl: seconds (or timedelta) for which what it returned is kept; an hour unless given, 0 keeps none.
+        tags: up to 20 words to find it by.
 
     Raises:
         InvalidJob: Raised when the name is taken.
         InvalidArgument: Raised when a setting is out of range.
     """
+    given = {"queue": queue, "delay": delay, "max_attempts": max_attempts, "timeout": timeout, "unique": unique,
+             "retry_after": retry_after, "priority": priority, "at_most_once": at_most_once, "expires": expires,
+             "result_ttl": result_ttl, "tags": tags}
 
     def decorate(target: Callable[P, R]) -> FunctionJob[P, R]:
-        options = policy_options(queue=queue, delay=delay, max_attempts=max_attempts, timeout=timeout,
-                                 retry_after=retry_after, priority=priority)
+        options = policy_options(given)
         retry_method = retry_after if callable(retry_after) else None
         return FunctionJob(target, registry.add_function(target, name, options, permanent, retry_method))
 

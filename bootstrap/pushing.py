@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from callboard.core.errors import InvalidArgument, UnknownOption
-from callboard.core.options import JobOptions, did_you_mean, name_of, parse_options
-from callboard.core.records import NewJob
+from callboard.core.options import JobOptions, Unique, did_you_mean, name_of, parse_options, tags_of
+from callboard.core.records import RESULT_TTL_S, NewJob, UniqueUntil
 from callboard.core.registry import encode_body
 from callboard.ids import new_job_id
 
@@ -29,23 +29,44 @@ def job_of_spec(spec: JobSpec, arguments: Mapping[str, Any], given: Mapping[str,
         UnknownOption: Raised when an option has no such name.
     """
     check_arguments(spec, arguments)
-    options = parse_options(given).over(JobOptions(
-        queue=spec.queue, delay_s=spec.delay_s, max_attempts=spec.max_attempts, timeout_s=spec.timeout_s,
-        backoff=spec.backoff, priority=spec.priority,
-    ))
-    job_id = given.get("id")
+    options = parse_options(given).over(_options_of(spec))
+    return build_job(spec.name, arguments, options, given.get("id"), "default", has_failed_hook=spec.has_failed_hook)
+
+
+def build_job(name: str, arguments: Mapping[str, Any], options: JobOptions, job_id: object, queue: str, *,
+              has_failed_hook: bool) -> NewJob:
+    """A job for the store, of options that were merged and checked. `queue` where they name none."""
+    unique = options.unique
     return NewJob(
         id=new_job_id() if job_id is None else name_of(job_id, "id"),
-        name=spec.name,
-        queue=options.queue or "default",
-        body=encode_body(spec.name, arguments, options.headers),
+        name=name,
+        queue=options.queue or queue,
+        body=encode_body(name, arguments, options.headers, options.tags),
         priority=options.priority or 0,
         delay_s=options.delay_s or 0.0,
         max_attempts=options.max_attempts,
         timeout_s=options.timeout_s,
         backoff=options.backoff,
-        unique=options.unique,
-        has_failed_hook=spec.has_failed_hook,
+        unique=None if unique is None else unique.key,
+        has_failed_hook=has_failed_hook,
+        unique_until=UniqueUntil.DONE if unique is None else unique.holds,
+        unique_period_s=None if unique is None else unique.period_s,
+        at_most_once=bool(options.at_most_once),
+        expires_s=options.expires_s,
+        result_ttl_s=RESULT_TTL_S if options.result_ttl_s is None else options.result_ttl_s,
+    )
+
+
+def _options_of(spec: JobSpec) -> JobOptions:
+    """What the job's class says. Raises InvalidArgument: a node may tell what it likes."""
+    unique = None
+    if spec.unique is not None:
+        started = spec.unique_until == UniqueUntil.STARTED
+        unique = Unique(spec.unique, "started" if started else "done", spec.unique_period_s)
+    return JobOptions(
+        queue=spec.queue, delay_s=spec.delay_s, max_attempts=spec.max_attempts, timeout_s=spec.timeout_s,
+        backoff=spec.backoff, priority=spec.priority, at_most_once=spec.at_most_once or None, expires_s=spec.expires_s,
+        result_ttl_s=spec.result_ttl_s, tags=tags_of(spec.tags), unique=unique,
     )
 
 

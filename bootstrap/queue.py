@@ -12,12 +12,11 @@ from callboard.core.errors import InvalidArgument, UnknownOption
 from callboard.core.health import DEFAULT_THRESHOLDS, QueueHealth, QueueStats, Thresholds, health_of, stats_of
 from callboard.core.job import Job
 from callboard.core.options import JobOptions, did_you_mean, name_of, parse_options
-from callboard.core.records import NewJob
-from callboard.core.registry import JobDefinition, encode_body, fields_of, registry
+from callboard.core.registry import JobDefinition, fields_of, registry
 from callboard.drivers import redis_address
 from callboard.failed import FailedList
-from callboard.ids import new_job_id
 from callboard.jobs import BoundJob, FunctionJob
+from callboard.pushing import build_job
 from callboard.stores import canonical_url, mask_url, open_store
 
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from callboard.core.ports import JobStore
+    from callboard.core.records import NewJob
 
 DEFAULT_QUEUE = "default"
 DRIVERS = ("default", "memory", "database", "redis")
@@ -63,8 +63,9 @@ class Queue:
 
         Args:
             job: a Job instance, or `function_job.bind(...)`.
-            options: queue, delay, max_attempts, timeout, retry_after, priority (-100 to 100, higher first), unique (at
-                most one live job with this key: its id is returned), headers (dict of strings), id.
+            options: queue, delay, max_attempts, timeout, retry_after, priority (-100 to 100, higher first), unique (a
+                key or a Unique: at most one job holds it, and its id is returned), headers (dict of strings), tags (up
+                to 20 strings), at_most_once, expires and result_ttl (seconds or timedelta), id.
 
         Returns:
             The job's id.
@@ -145,20 +146,8 @@ class Queue:
 def new_job(definition: JobDefinition, arguments: dict[str, Any], given: dict[str, Any], queue: str) -> NewJob:
     """A checked job for the store: the push's options over the class's."""
     options = (parse_options(given) if given else _NO_OPTIONS).over(definition.options)
-    job_id = given.get("id")
-    return NewJob(
-        id=new_job_id() if job_id is None else name_of(job_id, "id"),
-        name=definition.name,
-        queue=options.queue or queue,
-        body=encode_body(definition.name, arguments, options.headers),
-        priority=options.priority or 0,
-        delay_s=options.delay_s or 0.0,
-        max_attempts=options.max_attempts,
-        timeout_s=options.timeout_s,
-        backoff=options.backoff,
-        unique=options.unique,
-        has_failed_hook=definition.has_failed_hook,
-    )
+    return build_job(definition.name, arguments, options, given.get("id"), queue,
+                     has_failed_hook=definition.has_failed_hook)
 
 
 _NO_OPTIONS = JobOptions()

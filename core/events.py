@@ -71,6 +71,8 @@ EVENTS: Final[dict[str, EventDoc]] = {
     "worker.abandoned": EventDoc("warning", "the session is over; what ran was killed and dropped: session, jobs"),
     "worker.gave_up": EventDoc("warning", "rows that no child runs were released: jobs, how"),
     "worker.take_failed": EventDoc("warning", "assigned rows can't be taken, for a new reason; tried again: error"),
+    "worker.mark_failed": EventDoc("warning", "start marks can't be stored, for a new reason; sent again, and careful "
+                                              "jobs wait: error"),
     "worker.store_away": EventDoc("error", "outcomes can't be stored; they wait and are sent again: error, waiting"),
     "worker.store_back": EventDoc("info", "outcomes are stored again"),
     "worker.cancelling": EventDoc("info", "an operator cancelled a running job; it is being stopped: job"),
@@ -91,7 +93,8 @@ EVENTS: Final[dict[str, EventDoc]] = {
     "job.quarantined": EventDoc("error", "a job lost three nodes and is on the failed list: job"),
     "job.output": EventDoc("info", "a line that a job printed: pid, stream, line; job, token, queue where certain"),
     "job.output_dropped": EventDoc("warning", "a job printed too fast, lines were dropped: lines"),
-    "job.progress": EventDoc("info", "a job reports how far it is: done, total, note"),
+    "job.progress": EventDoc("debug", "a job reports how far it is: fraction, message"),
+    "job.result_lost": EventDoc("debug", "a job completed, and what it returned is no plain data or too large: error"),
     "job.retry_after_failed": EventDoc("warning", "a retry_after method failed, the queue's backoff holds: error"),
     # children
     "template.started": EventDoc("info", "the template process imported the app: pid"),

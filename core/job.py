@@ -8,19 +8,22 @@ import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, dataclass_transform
 
-from callboard.core.errors import InvalidJob, QueueError
+from callboard.core.errors import InvalidArgument, InvalidJob, QueueError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import timedelta
 
+    from callboard.core.options import Unique
     from callboard.core.records import Backoff, Token
 
 RESERVED: Final = frozenset({
-    "queue", "delay", "max_attempts", "timeout", "retry_after", "permanent", "priority", "unique",
-    "attempts", "payload", "context", "handle", "failed", "job_name",
+    "queue", "delay", "max_attempts", "timeout", "retry_after", "permanent", "priority", "unique", "at_most_once",
+    "expires", "result_ttl", "tags", "attempts", "payload", "context", "handle", "failed", "job_name",
 })
 """Names that a Job class uses itself; a field of one of these names is an error at the class."""
+PROGRESS_MESSAGE_MAX: Final = 500
+"""Limit of a progress message, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,7 @@ class JobContext:
         timeout_s: the attempt's time limit in seconds.
         deadline_boot_s: the same as an instant of CLOCK_BOOTTIME.
         headers: what the push gave along.
+        tags: likewise, or what the job's class says.
     """
 
     job_id: str
@@ -48,10 +52,27 @@ class JobContext:
     deadline_boot_s: float
     headers: Mapping[str, str]
     report: Callable[[dict[str, Any]], None]
+    tags: tuple[str, ...] = ()
 
-    def progress(self, done: float, total: float | None = None, note: str = "") -> None:
-        """Report how far the job is; shown in events. `note` is cut at 200 characters."""
-        self.report({"done": done, "total": total, "note": note[:200]})
+    def progress(self, fraction: float | None = None, message: str = "") -> None:
+        """Report how far the job is, as often as you like: `status` and `callboard job` show the newest.
+
+        Args:
+            fraction: 0.0 to 1.0 where it is known; what is beyond is taken as the nearer end.
+            message: in words; cut at 500 characters.
+
+        Raises:
+            InvalidArgument: Raised when the fraction is no number.
+        """
+        self.report({"fraction": _fraction(fraction), "message": str(message)[:PROGRESS_MESSAGE_MAX]})
+
+
+def _fraction(value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:  # noqa: PLR0124 - NaN
+        raise InvalidArgument(f"progress takes a fraction from 0.0 to 1.0, not {value!r}")
+    return float(min(max(value, 0.0), 1.0))
 
 
 _current: contextvars.ContextVar[JobContext | None] = contextvars.ContextVar("callboard_job", default=None)
@@ -93,6 +114,11 @@ class Job:
         retry_after: seconds, timedelta or Backoff before the next try, or a method `(self, attempt) -> seconds`.
         permanent: exception classes that no further try can help.
         priority: -100 to 100; higher first within its queue.
+        unique: a key, or a Unique: at most one job holds it; mostly given with the push.
+        at_most_once: handle() never starts twice: what would run again fails for good.
+        expires: seconds (or timedelta) from the push on; a try that has not begun by then never does.
+        result_ttl: seconds (or timedelta) for which what handle() returned is kept; an hour unless set, 0 keeps none.
+        tags: up to 20 words to find it by.
         job_name: the registered name; the class's name unless set.
     """
 
@@ -103,6 +129,11 @@ class Job:
     retry_after: ClassVar[Any] = None
     permanent: ClassVar[tuple[type[BaseException], ...]] = ()
     priority: ClassVar[int | None] = None
+    unique: ClassVar[str | Unique | None] = None
+    at_most_once: ClassVar[bool | None] = None
+    expires: ClassVar[float | timedelta | None] = None
+    result_ttl: ClassVar[float | timedelta | None] = None
+    tags: ClassVar[Sequence[str]] = ()
     job_name: ClassVar[str | None] = None
 
     def __init_subclass__(cls, *, abstract: bool = False, **kwargs: Any) -> None:
@@ -116,7 +147,7 @@ class Job:
             registry.add_class(cls)
 
     def handle(self) -> Any:
-        """Do the work; may be `async def`. What it returns is ignored; what it raises decides what comes next."""
+        """Do the work; may be `async def`. What it returns is kept a while; what it raises decides what comes next."""
         raise InvalidJob(f"{type(self).__name__} has no handle(): define it")
 
     def failed(self, error: Exception) -> Any:

@@ -6,10 +6,10 @@ import difflib
 import re
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
 
 from callboard.core.errors import InvalidArgument, UnknownOption
-from callboard.core.records import Backoff
+from callboard.core.records import Backoff, UniqueUntil
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -23,10 +23,54 @@ PRIORITY_MAX: Final = 100
 ATTEMPTS_MAX: Final = 1_000
 FACTOR_MAX: Final = 100.0
 HEADERS_MAX: Final = 32
+TAGS_MAX: Final = 20
+TAG_MAX: Final = 100
+"""Limit of a tag, in characters."""
 DELAY_MAX_S: Final = 10 * 366 * 86_400.0
 """Limit of a delay, a backoff and a timeout, in seconds: ten years."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@/+-]*\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Unique:
+    """A unique key, and how long a job holds it: a push that meets a held key makes no job, and gets the holder's id.
+
+    Args:
+        key: 1 to 200 printable characters; one for all queues of the store.
+        until: "done" (until the job has ended, however), or "started" (until a node has it: then the next may wait).
+        period: instead of both, seconds or timedelta from the push on, whatever becomes of the job.
+
+    Raises:
+        InvalidArgument: Raised when a value is of the wrong type or out of range.
+    """
+
+    key: str
+    until: Literal["done", "started"] = "done"
+    period: float | timedelta | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        text(self.key, "the key of Unique")
+        if self.until not in ("done", "started"):
+            raise InvalidArgument(f"Unique(until=...) must be 'done' or 'started', not {str(self.until)[:60]!r}; for a "
+                                  "time use period=")
+        if self.period is not None:
+            seconds(self.period, "Unique(period=...)", above_zero=True)
+            if self.until != "done":
+                raise InvalidArgument("Unique takes until= or period=, not both")
+
+    @property
+    def holds(self) -> UniqueUntil:
+        """How long the key is held."""
+        if self.period is not None:
+            return UniqueUntil.PERIOD
+        return UniqueUntil.STARTED if self.until == "started" else UniqueUntil.DONE
+
+    @property
+    def period_s(self) -> float | None:
+        """Seconds from the push on; None: until what `holds` says."""
+        return None if self.period is None else seconds(self.period, "period", above_zero=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +83,40 @@ class JobOptions:
     timeout_s: float | None = None
     backoff: Backoff | None = None
     priority: int | None = None
-    unique: str | None = None
+    unique: Unique | None = None
     headers: tuple[tuple[str, str], ...] = ()
+    at_most_once: bool | None = None
+    expires_s: float | None = None
+    result_ttl_s: float | None = None
+    tags: tuple[str, ...] = ()
 
     def over(self, below: JobOptions) -> JobOptions:
-        """These options, and those of `below` where these say nothing."""
+        """These options, and those of `below` where these say nothing.
+
+        Raises:
+            InvalidArgument: Raised when these and those contradict each other.
+        """
+        at_most_once = _first(self.at_most_once, below.at_most_once)
+        max_attempts = _first(self.max_attempts, below.max_attempts)
+        if at_most_once:
+            once_or_more(self.max_attempts)
+            max_attempts = 1
+        delay_s, expires_s = _first(self.delay_s, below.delay_s), _first(self.expires_s, below.expires_s)
+        if expires_s is not None and delay_s is not None and delay_s >= expires_s:
+            raise InvalidArgument(f"the job would expire ({expires_s:g} s) before it may start (delay {delay_s:g} s)")
         return JobOptions(
             queue=_first(self.queue, below.queue),
-            delay_s=_first(self.delay_s, below.delay_s),
-            max_attempts=_first(self.max_attempts, below.max_attempts),
+            delay_s=delay_s,
+            max_attempts=max_attempts,
             timeout_s=_first(self.timeout_s, below.timeout_s),
             backoff=_first(self.backoff, below.backoff),
             priority=_first(self.priority, below.priority),
             unique=_first(self.unique, below.unique),
             headers=self.headers or below.headers,
+            at_most_once=at_most_once,
+            expires_s=expires_s,
+            result_ttl_s=_first(self.result_ttl_s, below.result_ttl_s),
+            tags=self.tags or below.tags,
         )
 
     def with_delay(self, delay_s: float) -> JobOptions:
@@ -61,7 +125,8 @@ class JobOptions:
 
 
 PUSH_OPTIONS: Final = (
-    "queue", "delay", "max_attempts", "timeout", "retry_after", "priority", "unique", "headers", "id",
+    "queue", "delay", "max_attempts", "timeout", "retry_after", "priority", "unique", "headers", "id", "at_most_once",
+    "expires", "result_ttl", "tags",
 )
 
 
@@ -76,16 +141,35 @@ def parse_options(given: Mapping[str, Any], *, allowed: Iterable[str] = PUSH_OPT
     for name in given:
         if name not in names:
             raise UnknownOption(f"{what} has no option {name!r}{did_you_mean(name, names)}; it has {', '.join(names)}")
+    max_attempts = _optional(given, "max_attempts", lambda v: whole(v, "max_attempts", 1, ATTEMPTS_MAX))
+    at_most_once = _optional(given, "at_most_once", lambda v: flag(v, "at_most_once"))
+    if at_most_once:
+        once_or_more(max_attempts)
     return JobOptions(
         queue=_optional(given, "queue", lambda v: name_of(v, "queue")),
         delay_s=_optional(given, "delay", lambda v: seconds(v, "delay")),
-        max_attempts=_optional(given, "max_attempts", lambda v: whole(v, "max_attempts", 1, ATTEMPTS_MAX)),
+        max_attempts=max_attempts,
         timeout_s=_optional(given, "timeout", lambda v: seconds(v, "timeout", above_zero=True)),
         backoff=_optional(given, "retry_after", backoff_of),
         priority=_optional(given, "priority", lambda v: whole(v, "priority", -PRIORITY_MAX, PRIORITY_MAX)),
-        unique=_optional(given, "unique", lambda v: text(v, "unique")),
+        unique=_optional(given, "unique", unique_of),
         headers=headers_of(given.get("headers")),
+        at_most_once=at_most_once,
+        expires_s=_optional(given, "expires", lambda v: seconds(v, "expires", above_zero=True)),
+        result_ttl_s=_optional(given, "result_ttl", lambda v: seconds(v, "result_ttl")),
+        tags=tags_of(given.get("tags")),
     )
+
+
+def once_or_more(max_attempts: int | None) -> None:
+    """Refuse more attempts than one of an at_most_once job.
+
+    Raises:
+        InvalidArgument: Raised when more are asked for.
+    """
+    if max_attempts is not None and max_attempts > 1:
+        raise InvalidArgument(f"max_attempts={max_attempts} contradicts at_most_once: such a job never starts twice; "
+                              "leave one of them out")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -120,6 +204,17 @@ def whole(value: object, what: str, low: int, high: int) -> int:
     """
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise InvalidArgument(f"{what} must be a whole number from {low:,} to {high:,}, not {value!r}")
+    return value
+
+
+def flag(value: object, what: str) -> bool:
+    """True or False.
+
+    Raises:
+        InvalidArgument: Raised when it is anything else.
+    """
+    if not isinstance(value, bool):
+        raise InvalidArgument(f"{what} must be True or False, not {str(value)[:60]!r}")
     return value
 
 
@@ -175,6 +270,28 @@ def headers_of(value: object) -> tuple[tuple[str, str], ...]:
         raise InvalidArgument("headers must be a dict of at most 32 strings to strings")
     pairs = cast("dict[object, object]", value)
     return tuple(sorted((text(k, "header name"), text(v, f"header {k!r}", 1_000)) for k, v in pairs.items()))
+
+
+def unique_of(value: object) -> Unique:
+    """A Unique from a key or a Unique.
+
+    Raises:
+        InvalidArgument: Raised when it is anything else.
+    """
+    return value if isinstance(value, Unique) else Unique(text(value, "unique"))
+
+
+def tags_of(value: object) -> tuple[str, ...]:
+    """Tags, a list of strings, each once, in the order given; at most 20 of 100 characters.
+
+    Raises:
+        InvalidArgument: Raised when it is anything else.
+    """
+    if value is None:
+        return ()
+    if not isinstance(value, (list, tuple)) or len(cast("list[object]", value)) > TAGS_MAX:
+        raise InvalidArgument(f"tags must be a list of at most {TAGS_MAX} strings, not {str(value)[:60]!r}")
+    return tuple(dict.fromkeys(text(tag, "a tag", TAG_MAX) for tag in cast("list[object]", value)))
 
 
 def _optional(given: Mapping[str, Any], name: str, check: Callable[[object], T]) -> T | None:

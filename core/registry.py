@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from callboard.core.codec import decode, encode
 from callboard.core.errors import CodecError, InvalidArgument, InvalidJob, UnknownJob, Unserialisable
 from callboard.core.job import Job, backoff_setting
-from callboard.core.options import ATTEMPTS_MAX, PRIORITY_MAX, JobOptions, did_you_mean, name_of, seconds, text, whole
+from callboard.core.options import JobOptions, did_you_mean, name_of, parse_options, tags_of, text
 from callboard.core.runs import JobSpec
 
 if TYPE_CHECKING:
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 JOBS_MAX: Final = 4_000
 """Limit of registered jobs in one app."""
+POLICY_OPTIONS: Final = (
+    "queue", "delay", "max_attempts", "timeout", "retry_after", "priority", "unique", "at_most_once", "expires",
+    "result_ttl", "tags",
+)
+"""Options that a class's attributes or the decorator may give."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,20 +90,28 @@ class JobDefinition:
     def spec(self) -> JobSpec:
         """What others may know of it without running user code."""
         parameters = self.signature.parameters.values()
+        options, unique = self.options, self.options.unique
         named = [p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
         return JobSpec(
             name=self.name,
-            queue=self.options.queue or "default",
+            queue=options.queue or "default",
             fields=tuple(p.name for p in named),
             required=tuple(p.name for p in named if p.default is p.empty),
-            max_attempts=self.options.max_attempts,
-            timeout_s=self.options.timeout_s,
-            backoff=self.options.backoff,
+            max_attempts=options.max_attempts,
+            timeout_s=options.timeout_s,
+            backoff=options.backoff,
             has_failed_hook=self.has_failed_hook,
             open_ended=any(p.kind is p.VAR_KEYWORD for p in parameters),
             doc=(inspect.getdoc(self.target) or "").partition("\n")[0][:200],
-            priority=self.options.priority or 0,
-            delay_s=self.options.delay_s or 0.0,
+            priority=options.priority or 0,
+            delay_s=options.delay_s or 0.0,
+            at_most_once=bool(options.at_most_once),
+            expires_s=options.expires_s,
+            result_ttl_s=options.result_ttl_s,
+            tags=options.tags,
+            unique=None if unique is None else unique.key,
+            unique_until=1 if unique is None else int(unique.holds),
+            unique_period_s=None if unique is None else unique.period_s,
         )
 
 
@@ -125,10 +138,7 @@ class Registry:
         definition = JobDefinition(
             name=name_of(cls.__dict__.get("job_name") or cls.__name__, "job name"),
             target=cls,
-            options=policy_options(
-                queue=cls.queue, delay=cls.delay, max_attempts=cls.max_attempts, timeout=cls.timeout,
-                retry_after=retry, priority=cls.priority,
-            ),
+            options=policy_options({option: getattr(cls, option) for option in POLICY_OPTIONS}),
             is_class=True,
             is_async=inspect.iscoroutinefunction(cls.handle),
             has_failed_hook=cls.failed is not Job.failed,
@@ -208,24 +218,26 @@ registry = Registry()
 """The process's registry: one process, one app."""
 
 
-def policy_options(*, queue: object, delay: object, max_attempts: object, timeout: object, retry_after: object,
-                   priority: object) -> JobOptions:
+def policy_options(given: Mapping[str, Any]) -> JobOptions:
     """Options from a class's attributes or a decorator's arguments, checked. Raises InvalidArgument."""
-    return JobOptions(
-        queue=None if queue is None else name_of(queue, "queue"),
-        delay_s=None if delay is None else seconds(delay, "delay"),
-        max_attempts=None if max_attempts is None else whole(max_attempts, "max_attempts", 1, ATTEMPTS_MAX),
-        timeout_s=None if timeout is None else seconds(timeout, "timeout", above_zero=True),
-        backoff=backoff_setting(retry_after),
-        priority=None if priority is None else whole(priority, "priority", -PRIORITY_MAX, PRIORITY_MAX),
-    )
+    backoff = backoff_setting(given["retry_after"])
+    return parse_options({**given, "retry_after": backoff}, allowed=POLICY_OPTIONS, what="a job")
 
 
 _ELEMENTS_MAX: Final = 1 << 20  # an element takes a byte at least: the limit of bytes is the one that bites
 
 
-def encode_body(name: str, arguments: Mapping[str, Any], headers: tuple[tuple[str, str], ...] = ()) -> bytes:
-    """A job's body: msgpack of {"a": arguments} and, if any, {"h": headers}.
+class Body(NamedTuple):
+    """What a job's body holds."""
+
+    arguments: dict[str, Any]
+    headers: dict[str, str]
+    tags: tuple[str, ...]
+
+
+def encode_body(name: str, arguments: Mapping[str, Any], headers: tuple[tuple[str, str], ...] = (),
+                tags: tuple[str, ...] = ()) -> bytes:
+    """A job's body: msgpack of {"a": arguments} and, if any, {"h": headers, "t": tags}.
 
     Raises:
         Unserialisable: Raised when an argument is no plain data, or could not be read back: a dict whose keys are no
@@ -235,6 +247,8 @@ def encode_body(name: str, arguments: Mapping[str, Any], headers: tuple[tuple[st
     body: dict[str, Any] = {"a": arguments}
     if headers:
         body["h"] = dict(headers)
+    if tags:
+        body["t"] = tags
     what = f"the arguments of job {name!r}"
     data = encode(body, what=what)
     if any(isinstance(value, (dict, list, tuple)) for value in arguments.values()):  # other values always come back
@@ -246,8 +260,8 @@ def encode_body(name: str, arguments: Mapping[str, Any], headers: tuple[tuple[st
     return data
 
 
-def decode_body(body: bytes) -> tuple[dict[str, Any], dict[str, str]]:
-    """Arguments and headers of a body.
+def read_body(body: bytes) -> Body:
+    """What a body holds.
 
     Raises:
         CodecError: Raised when it is not a body of ours.
@@ -259,7 +273,17 @@ def decode_body(body: bytes) -> tuple[dict[str, Any], dict[str, str]]:
     headers = _map_of(value.get("h", {}))
     if headers is None:
         raise CodecError("the job's headers are no map")
-    return arguments, {text(k, "header"): str(v) for k, v in headers.items()}
+    try:
+        tags = tags_of(value.get("t"))
+        return Body(arguments, {text(k, "header"): str(v) for k, v in headers.items()}, tags)
+    except InvalidArgument as error:
+        raise CodecError(f"the job's body has a bad header or tag: {error}", cause=error) from error
+
+
+def decode_body(body: bytes) -> tuple[dict[str, Any], dict[str, str]]:
+    """Arguments and headers of a body. Raises as read_body."""
+    arguments, headers, _ = read_body(body)
+    return arguments, headers
 
 
 def _map_of(value: object) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from callboard.core.codec import decode, encode
 from callboard.core.errorrecord import error_record
-from callboard.core.errors import CodecError, PayloadTooLarge, QueueError, ResultLost, Unserialisable
+from callboard.core.errors import CodecError, QueueError, ResultLost, Unserialisable
 
 RESULT_MAX_BYTES: Final = 64 << 10
 """Limit of an encoded result."""

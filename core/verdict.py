@@ -4,6 +4,9 @@ An attempt is charged for what the job itself did (an exception, a timeout, the 
 a loss for what ended it from outside. A run that was killed at the deadline of a graceful stop is charged a loss: its
 node ended under it. So a job that needs longer than every stop's grace period ends on the failed list after its third,
 rather than starting again for ever; its node names it (`Interrupted`) in the error.
+
+An at_most_once job whose handle() has begun is never asked for again: what would be a retry or a snooze fails for good,
+and the error says so; what becomes of a loss the store decides.
 """
 
 from __future__ import annotations
@@ -47,6 +50,7 @@ _UNEXPLAINED: Final = {
     EndKind.CHILD_DIED: ErrorRecord("ChildDied", "the job's process ended under it"),
     EndKind.NEIGHBOUR_DIED: ErrorRecord("ChildDied", "the process ended while several jobs ran in it"),
     EndKind.INTERRUPTED: ErrorRecord("Interrupted", "the node stopped before the job was done"),
+    EndKind.UNKNOWN_JOB: ErrorRecord("UnknownJob", "this node's app does not define the job"),
 }
 
 
@@ -62,8 +66,10 @@ def outcome_of(end: RunEnd, held: Held, job: TakenJob, defaults: QueueDefaults, 
     """
     uncharged = _UNCHARGED.get(end.kind)
     if uncharged is not None:
-        delay_s = UNKNOWN_JOB_DELAY_S if end.kind is EndKind.UNKNOWN_JOB else 0.0
-        return Outcome(held, uncharged, delay_s)
+        if end.kind is EndKind.UNKNOWN_JOB:
+            error = encode_error(_error(end)) if job.at_most_once else None  # a store may make a failure of it
+            return Outcome(held, uncharged, UNKNOWN_JOB_DELAY_S, error)
+        return Outcome(held, uncharged, result=end.result)
     if end.kind in _OWN_DOING:
         hook = job.step is Step.FAILED_HOOK
         return _failed_hook(end, held, job) if hook else _attempt(end, held, job, defaults, draw)
@@ -71,6 +77,8 @@ def outcome_of(end: RunEnd, held: Held, job: TakenJob, defaults: QueueDefaults, 
 
 
 def _attempt(end: RunEnd, held: Held, job: TakenJob, defaults: QueueDefaults, draw: float) -> Outcome:
+    if job.at_most_once:
+        return Outcome(held, OutcomeKind.FAILED, error=encode_error(_once(end)))
     if end.snooze_s is not None:
         return Outcome(held, OutcomeKind.SNOOZED, _bounded_s(end.snooze_s))
     error = encode_error(_error(end))
@@ -94,6 +102,18 @@ def _failed_hook(end: RunEnd, held: Held, job: TakenJob) -> Outcome:
     note = f"its failed() ended with {hook.kind}: {hook.message}"[:500]
     message = f"{reason.message[:1_400]}; {note}"
     return Outcome(held, OutcomeKind.FAILED, error=encode_error(reason._replace(message=message)))
+
+
+def _once(end: RunEnd) -> ErrorRecord:
+    """The error of a run that would come again, of a job that never starts twice."""
+    error = _error(end)
+    if end.snooze_s is not None:
+        wish = f"it asked to be run again in {_bounded_s(end.snooze_s):g} s"
+    elif end.retry_after_s is not None:
+        wish = f"it asked to be tried again in {_bounded_s(end.retry_after_s):g} s"
+    else:
+        return error
+    return error._replace(message=f"{error.message[:1_800]}; {wish}, but it is at_most_once: it never starts twice")
 
 
 def _error(end: RunEnd) -> ErrorRecord:

@@ -22,8 +22,11 @@ class AsyncRunner:
         self._task: asyncio.Task[Any] | None = None
         self._limited: str | None = None
 
-    def run(self, awaitable: Awaitable[Any]) -> None:
-        """Await it in a copy of the context; raises what it raises, or TimeLimitExceeded where `cancel` stopped it."""
+    def run(self, awaitable: Awaitable[Any]) -> Any:
+        """Await it in a copy of the context; what it returns.
+
+        Raises what it raises, or TimeLimitExceeded where `cancel` stopped it.
+        """
         import asyncio  # noqa: PLC0415 - costs 40 ms, and most apps have no async job
 
         if self._runner is None:
@@ -31,7 +34,7 @@ class AsyncRunner:
         self._limited = None
         finished = False
         try:
-            error = self._runner.run(self._await(awaitable), context=copy_context())
+            result, error = self._runner.run(self._await(awaitable), context=copy_context())
             finished = True
         finally:
             self._task = None
@@ -41,16 +44,16 @@ class AsyncRunner:
             raise TimeLimitExceeded(self._limited) from error
         if error is not None:
             raise error
+        return result
 
-    async def _await(self, awaitable: Awaitable[Any]) -> BaseException | None:
+    async def _await(self, awaitable: Awaitable[Any]) -> tuple[Any, BaseException | None]:
         import asyncio  # noqa: PLC0415 - as above
 
         self._task = asyncio.current_task()
         try:
-            await awaitable
+            return await awaitable, None
         except BaseException as error:  # noqa: BLE001 - a SystemExit must not end the loop; it is raised by run()
-            return error
-        return None
+            return None, error
 
     def cancel(self, message: str, *, only_waiting: bool) -> bool:
         """Stop what is awaited, from a signal handler or another thread.

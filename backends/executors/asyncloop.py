@@ -163,7 +163,7 @@ class AsyncChild(ChildBase):
             if isinstance(result, Ending):
                 return result
             if result is not None and hasattr(result, "__await__"):
-                await result
+                run.returned(await result)
         except BaseException as error:  # noqa: BLE001 - whatever user code raises is an end of the job
             if self.forked:
                 self.leave_fork(error)
@@ -174,7 +174,7 @@ class AsyncChild(ChildBase):
             return self.runs.judge(run, error)
         if self.forked:
             self.leave_fork(None)
-        return None
+        return run.ending()
 
     def _pool(self) -> ThreadPoolExecutor:
         if self._threads is None:
@@ -182,7 +182,7 @@ class AsyncChild(ChildBase):
         return self._threads
 
     def _in_thread(self, slot: Slot, index: int, run: Run, context: Context) -> Any:
-        """A plain function's run; what it returns, or its Ending."""
+        """A plain function's run; what is to be awaited, or its Ending."""
         try:
             try:
                 return self._plain(slot, index, run, context)
@@ -195,11 +195,20 @@ class AsyncChild(ChildBase):
     def _plain(self, slot: Slot, index: int, run: Run, context: Context) -> Any:
         try:
             slot.target.arm(index)
-            result = context.copy().run(run.call)
+            result = context.copy().run(self._called, run)
         except BaseException as error:  # noqa: BLE001 - whatever user code raises is an end of the job
             if self.forked:
                 self.leave_fork(error)
             return self.runs.judge(run, error)
         if self.forked:
             self.leave_fork(None)
-        return result if hasattr(result, "__await__") else None
+        return result
+
+    @staticmethod
+    def _called(run: Run) -> Any:
+        """What is to be awaited; everything else that was returned is seen to here, where its time limit holds."""
+        result = run.call()
+        if hasattr(result, "__await__"):
+            return result
+        run.returned(result)
+        return None

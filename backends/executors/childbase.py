@@ -27,7 +27,7 @@ WAKE_NS: Final = 2_000_000
 """A child that tells of completions later than this after the first of them does it before its next job."""
 
 _STACK_BYTES: Final = 8 << 20
-_NOTHING: Final = (None, False, None, None, 0.0)
+_NOTHING: Final = (None, False, None, None, 0.0, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ class ChildBase:
         """Tell of an end that is no plain completion; the mark comes after the frame, so a mark is never a lie."""
         error = None if ending.error is None else list(ending.error)
         self.channel.send(frame(FromChild.END, index, int(ending.kind), error, ending.permanent, ending.retry_after_s,
-                                ending.snooze_s, duration_s))
+                                ending.snooze_s, duration_s, ending.result))
         self.memory.ring[index & MASK] = REPORTED
 
     def ready(self) -> None:

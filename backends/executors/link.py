@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from callboard.backends.executors.pump import Pump, Timer
     from callboard.backends.executors.shared import Barrier
     from callboard.core.ports import Clock
-    from callboard.core.records import TakenJob
+    from callboard.core.records import TakenJob, Token
 
 _COMPLETED: Final = int(SlotState.COMPLETED)
 _QUEUED: Final = int(SlotState.QUEUED)
@@ -44,6 +44,14 @@ class Entry(NamedTuple):
     timeout_s: float
 
 
+class Waiting(NamedTuple):
+    """A job for a child, with what it is expected to take and its time limit, in seconds."""
+
+    job: TakenJob
+    expected_s: float
+    timeout_s: float
+
+
 class ChildLink:
     """One child. Its jobs are guarded by the pool's lock; its descriptors belong to the pump's thread.
 
@@ -55,6 +63,7 @@ class ChildLink:
         standby_for: the child that it replaces; it gets nothing until that one is empty.
         ended: jobs that ran in it and have ended, however.
         alone: it holds a job that has it for itself.
+        kept: careful jobs that have a slot kept free for them, until they are admitted.
         stalled: what it runs takes longer than was expected, so nothing is put behind it.
         warned: index to the instant at which the soft limit was given (a cancelled job has its place there too).
         overran, cancelled: indices for which it is killed, if they run on.
@@ -78,6 +87,7 @@ class ChildLink:
         self.recycle = False
         self.standby_for: ChildLink | None = None
         self.alone = False
+        self.kept: dict[Token, Waiting] = {}
         self.stalled = False
         self.held = 0
         self.ended = 0
@@ -97,6 +107,7 @@ class ChildLink:
         self._barrier = barrier
         self._ahead_s = 0.0
         self._unknown = 0
+        self._careful = 0
         self._ghosts = 0
         self._next = 1
         self.revoked = 0
@@ -168,10 +179,29 @@ class ChildLink:
 
     def load(self) -> ChildLoad:
         """For the placement."""
-        slow = self.stalled or self._unknown
-        return ChildLoad(self.slots, self.held, UNKNOWN if slow else self._ahead_s / max(self.slots, 1))
+        slow = self.stalled or self._unknown or self._careful or self.kept
+        ahead_s = UNKNOWN if slow else self._ahead_s / max(self.slots, 1)
+        return ChildLoad(self.slots, self.held + len(self.kept), ahead_s)
 
-    def give(self, jobs: Sequence[tuple[TakenJob, float, float]], default_timeout_s: float) -> list[TakenJob]:
+    def keep(self, waiting: Waiting) -> None:
+        """Keep a slot free for a careful job."""
+        self.kept[waiting.job.token] = waiting
+        self.alone = waiting.job.losses > 0
+
+    def unkeep(self, token: Token) -> TakenJob:
+        """Keep nothing for it any more. Raises KeyError when nothing is kept."""
+        job = self.kept.pop(token).job
+        if not self.held and not self.kept:
+            self.alone = False
+        return job
+
+    def admit(self, token: Token, default_timeout_s: float) -> list[TakenJob]:
+        """Start the job that a slot is kept for; returns it where no frame can carry it. Raises KeyError."""
+        waiting = self.kept.pop(token)
+        self._careful += 1
+        return self.give([waiting], default_timeout_s)
+
+    def give(self, jobs: Sequence[Waiting], default_timeout_s: float) -> list[TakenJob]:
         """Send jobs, each with its expected duration and its time limit. Returns those that no frame can carry."""
         refused: list[TakenJob] = []
         start = 0
@@ -209,7 +239,7 @@ class ChildLink:
             if len(batch) == 1:
                 return batch
             return [job for entry in entries if entry.job is not None
-                    for job in self.give([(entry.job, entry.expected_s, entry.timeout_s)], default_timeout_s)]
+                    for job in self.give([Waiting(entry.job, entry.expected_s, entry.timeout_s)], default_timeout_s)]
         return []
 
     def entry(self, index: int) -> Entry | None:
@@ -239,11 +269,15 @@ class ChildLink:
         if self.held == 0:
             self._ahead_s = 0.0
             self._unknown = 0
+            self._careful = 0
             self.alone = False
-        elif entry.expected_s == UNKNOWN:
+            return
+        if entry.expected_s == UNKNOWN:
             self._unknown -= 1
         else:
             self._ahead_s -= entry.expected_s
+        if self._careful and entry.job is not None and entry.job.careful:
+            self._careful -= 1
 
     def collect(self) -> list[TakenJob]:
         """Jobs that have completed and were not collected yet."""
@@ -277,17 +311,23 @@ class ChildLink:
         entries = list(self.entries())
         for entry in entries:
             self.forget(entry)
-        return len(entries)
+        return len(entries) + len(self.take_kept())
+
+    def take_kept(self) -> list[TakenJob]:
+        """Careful jobs that slots were kept for; none are any more."""
+        return [self.unkeep(token) for token in list(self.kept)]
 
     def take_back(self) -> list[TakenJob]:
         """Jobs that have not started, in order; the child is sure not to start them.
 
-        Empty where the system has no barrier: then the child itself says of each that it was not started.
+        Where the system has no barrier the child itself says of each that it was not started; it does not know of those
+        that a slot is kept for.
         """
+        kept = self.take_kept()
         self.revoked = self._next
         self.memory.words[REVOKED] = self._next
         if not self._barrier.cross():
-            return []
+            return kept
         ring = self.memory.ring
         taken: list[TakenJob] = []
         for entry in self.entries():
@@ -296,7 +336,7 @@ class ChildLink:
                 self._cells[entry.number & MASK] = entry._replace(job=None)
                 self._ghosts += 1
                 self._release(entry)
-        return taken
+        return taken + kept
 
     # The socket -------------------------------------------------------------------------------------------------------
 

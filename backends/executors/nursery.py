@@ -262,7 +262,8 @@ class Nursery:
             self._end_if_empty(link)
 
     def _end_if_empty(self, link: ChildLink) -> None:
-        if not link.draining or link.held or link.ending or link.killed_for or not link.ready:
+        busy = link.held or link.kept
+        if not link.draining or busy or link.ending or link.killed_for or not link.ready:
             return
         link.ending = True
         link.write(frame(ToChild.END))

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger("callboard.executors")
 _NEVER_S: Final = 4e9  # more than a century, and its ns fit into 64 bits
 _TEXT_MAX: Final = 40_000  # a line of 8,192 bytes, each of them escaped
-_FROM_CHILDREN: Final = frozenset({"job.output", "job.output_dropped", "job.progress", "job.retry_after_failed"})
+_FROM_CHILDREN: Final = frozenset({
+    "job.output", "job.output_dropped", "job.progress", "job.result_lost", "job.retry_after_failed",
+})
 
 
 class ChildPool:
@@ -106,6 +108,16 @@ class ChildPool:
         if found:
             self.host.pump.call(self.deliver)
 
+    def admit(self, tokens: Sequence[Token], refused: Sequence[Token] = ()) -> None:
+        """See Executor."""
+        with self.lock:
+            for link, timeout_s in self.jobs.admit(tokens, refused, self.nursery.links):
+                self.watch.given(link, timeout_s)
+            if refused:
+                self.host.pump.call(self.nursery.tend)
+        if refused:
+            self.host.pump.call(self.deliver)
+
     def running(self) -> tuple[RunningJob, ...]:
         """See Executor."""
         with self.lock:
@@ -159,6 +171,8 @@ class ChildPool:
         """Give what waits to who takes it; with the lock held, from any thread."""
         for link, timeout_s in self.jobs.place(self.nursery.links):
             self.watch.given(link, timeout_s)
+        if self.jobs.poised:
+            self.host.pump.call(self.deliver)
 
     def note(
         self, event: str, link: ChildLink | None, token: Token | None = None, **fields: str | float | None,
@@ -210,10 +224,13 @@ class ChildPool:
             completed, self.jobs.completed = self.jobs.completed, []
             others, self.jobs.others = self.jobs.others, []
             notes, self.notes = self.notes, []
+            poised, self.jobs.poised = self.jobs.poised, []
             self._delivering = True
         try:
             if self._events is not None and (completed or others):
                 self._events.on_ends(completed, others)
+            if self._events is not None and poised:
+                self._events.on_poised(poised)
             if self._events is not None and notes:
                 self._events.on_notes(notes)
         except Exception:  # noqa: BLE001 - the actor may have crashed: that must not end the thread of all pools

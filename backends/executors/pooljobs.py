@@ -6,12 +6,14 @@ import signal
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from callboard.backends.executors.link import Waiting
 from callboard.core.childdeath import fates
 from callboard.core.codec import FRAME_MAX_BYTES
 from callboard.core.errorrecord import RECORD_MAX_BYTES, error_record
 from callboard.core.errors import CodecError
-from callboard.core.placement import UNKNOWN, place
+from callboard.core.placement import UNKNOWN, Need, place
 from callboard.core.prefetch import Expectations
+from callboard.core.result import RESULT_MAX_BYTES
 from callboard.core.runs import EndKind, RunEnd
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ class PoolJobs:
     Attributes:
         holding: nothing starts any more.
         completed, others: ends to be told.
+        poised: careful jobs that a slot is kept free for; to be told.
     """
 
     def __init__(self, timeout_s: float) -> None:
@@ -37,6 +40,7 @@ class PoolJobs:
         self.holding = False
         self.completed: list[Token] = []
         self.others: list[RunEnd] = []
+        self.poised: list[Token] = []
         self.expectations = Expectations()
         self._backlog: deque[TakenJob] = deque()
 
@@ -56,25 +60,47 @@ class PoolJobs:
                 self._backlog.append(job)
 
     def place(self, links: Iterable[ChildLink]) -> list[tuple[ChildLink, float]]:
-        """Give what waits to children; which of them got something, and the shortest time limit of what each got."""
+        """Give what waits to children; which of them got something, and the shortest time limit of what each got.
+
+        For a careful job a slot is kept free: it starts when it is admitted.
+        """
         if not self._backlog:
             return []
         open_links = [link for link in links if link.takes]
         if not open_links:
             return []
         expected = self.expectations.of
-        line = ((expected(job.name) or UNKNOWN, job.losses > 0) for job in self._backlog)
-        batches: dict[int, list[tuple[TakenJob, float, float]]] = {}
+        line = ((expected(job.name) or UNKNOWN, _need(job)) for job in self._backlog)
+        batches: dict[int, list[Waiting]] = {}
         for position in place(line, [link.load() for link in open_links]):
             job = self._backlog.popleft()
-            expected_s = expected(job.name) or UNKNOWN
-            batches.setdefault(position, []).append((job, expected_s, job.timeout_s or self.timeout_s))
+            waiting = Waiting(job, expected(job.name) or UNKNOWN, job.timeout_s or self.timeout_s)
+            if job.doubts or job.at_most_once:
+                open_links[position].keep(waiting)
+                self.poised.append(job.token)
+            else:
+                batches.setdefault(position, []).append(waiting)
         for position, batch in batches.items():
             link = open_links[position]
-            link.alone = batch[-1][0].losses > 0
+            link.alone = batch[-1].job.losses > 0
             for job in link.give(batch, self.timeout_s):
                 self._unfit(job)
         return [(open_links[position], min(limit_s for _, _, limit_s in batch)) for position, batch in batches.items()]
+
+    def admit(
+        self, tokens: Iterable[Token], refused: Iterable[Token], links: Iterable[ChildLink],
+    ) -> list[tuple[ChildLink, float]]:
+        """Start careful jobs, give the refused ones up; as `place`. Those that no slot is kept for are left alone."""
+        keepers = {token: link for link in links for token in link.kept}
+        given: list[tuple[ChildLink, float]] = []
+        for token in tokens:
+            link = keepers.get(token)
+            if link is not None:
+                given.append((link, link.kept[token].timeout_s))
+                for job in link.admit(token, self.timeout_s):
+                    self._unfit(job)
+        self._not_started(keepers[token].unkeep(token) for token in refused if token in keepers)
+        return given
 
     def collect(self, link: ChildLink) -> None:
         """Note what has completed in a child."""
@@ -94,9 +120,9 @@ class PoolJobs:
     def ended(self, link: ChildLink, message: list[Any]) -> None:
         """Note an end that a child reported. Raises CodecError."""
         match message:
-            case [int(index), int(kind), error, bool(permanent), retry_after_s, snooze_s, float(duration_s)] if (
-                EndKind.RAISED <= kind <= EndKind.UNKNOWN_JOB
-            ):
+            case [
+                int(index), int(kind), error, bool(permanent), retry_after_s, snooze_s, float(duration_s), result,
+            ] if EndKind.COMPLETED <= kind <= EndKind.UNKNOWN_JOB:
                 entry = link.entry(index)
                 if entry is None:
                     return
@@ -109,7 +135,8 @@ class PoolJobs:
                     self.others.append(RunEnd(entry.job.token, EndKind.CANCELLED, duration_s=duration_s))
                 else:
                     self.others.append(RunEnd(entry.job.token, EndKind(kind), _record(error), permanent,
-                                              _seconds(retry_after_s), _seconds(snooze_s), duration_s))
+                                              _seconds(retry_after_s), _seconds(snooze_s), duration_s,
+                                              _result(result)))
             case _:
                 raise CodecError("not an end")
 
@@ -159,6 +186,7 @@ class PoolJobs:
                 self.others.append(RunEnd(job.token, EndKind.CANCELLED))
             elif job is not None:
                 waiting.append(job)
+        waiting += link.take_kept()
         for index, kind in verdict.ended:
             link.ended += 1
             duration_s = max(now_s - starts.get(index, now_s), 0.0)
@@ -231,6 +259,18 @@ def _record(error: object) -> ErrorRecord | None:
             return error_record(kind, message, traceback)
         case _:
             raise CodecError("not an error record")
+
+
+def _need(job: TakenJob) -> Need:
+    if job.losses:
+        return Need.CHILD
+    return Need.SLOT if job.doubts or job.at_most_once else Need.ROOM
+
+
+def _result(value: object) -> bytes | None:
+    if value is None or (isinstance(value, bytes) and len(value) <= RESULT_MAX_BYTES):
+        return value
+    raise CodecError("not a result")
 
 
 def _seconds(value: object) -> float | None:

@@ -98,13 +98,13 @@ class ProcessChild(ChildBase):
             return self.runs.judge(run, error)
         finally:
             self._armed = 0
-        return None
+        return run.ending()
 
     def _user_code(self, run: Run) -> None:
         enter_job(run.context)
         result = run.call()
-        if result is not None and hasattr(result, "__await__"):
-            self._aio.run(result)
+        if result is not None:
+            run.returned(self._aio.run(result) if hasattr(result, "__await__") else result)
         if self.forked:
             self.leave_fork(None)
 

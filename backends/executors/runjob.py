@@ -22,7 +22,8 @@ from callboard.core.errors import (
 from callboard.core.job import FailedJobError, JobContext
 from callboard.core.options import seconds
 from callboard.core.records import ErrorRecord, Step, TakenJob, Token
-from callboard.core.registry import decode_body, registry
+from callboard.core.registry import read_body, registry
+from callboard.core.result import encode_result, lost_result
 from callboard.core.runs import EndKind
 
 if TYPE_CHECKING:
@@ -37,13 +38,14 @@ _OUT_OF_MEMORY: Final = ErrorRecord("MemoryError", "the job reached its child's 
 
 
 class Ending(NamedTuple):
-    """How a run ended, unless it simply completed."""
+    """How a run ended, unless it simply completed with nothing to be kept."""
 
     kind: EndKind
     error: ErrorRecord | None = None
     permanent: bool = False
     retry_after_s: float | None = None
     snooze_s: float | None = None
+    result: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -51,14 +53,18 @@ class Run:
     """One job that is about to run, or runs.
 
     Attributes:
+        note: sends an event from inside user code.
         instance: the Job object, once it is made; None for a function.
+        result: what it returned, encoded, if that is to be kept.
     """
 
     job: TakenJob
     definition: JobDefinition
     arguments: dict[str, Any]
     context: JobContext
+    note: Callable[[str, Token | None, dict[str, Any]], None]
     instance: Any = None
+    result: bytes | None = None
 
     def call(self) -> Any:
         """Run the user's code; what it returns may have to be awaited."""
@@ -69,6 +75,23 @@ class Run:
         if self.job.step == Step.FAILED_HOOK:
             return self.instance.failed(self._failure())
         return self.instance.handle()
+
+    def returned(self, value: object) -> None:
+        """Keep what handle() returned; what can't be kept is told, and fails nobody."""
+        if value is None or not self.job.keeps_result or self.job.step != Step.HANDLE:
+            return
+        try:
+            self.result = encode_result(value)
+        except TimeLimitExceeded:
+            raise
+        except Exception as error:  # noqa: BLE001 - of a subclass of dict or list it is user code that is asked
+            self.result = lost_result(error)
+            why = f"{type(error).__name__}: {_message(error)}"[:500]
+            self.note("job.result_lost", self.context.token, {"error": why})
+
+    def ending(self) -> Ending | None:
+        """How it ended, as nothing was raised."""
+        return None if self.result is None else Ending(EndKind.COMPLETED, result=self.result)
 
     def _failure(self) -> FailedJobError:
         try:
@@ -97,7 +120,7 @@ class Runs:
             message = f"no job is named {job.name!r} in this node's app"
             return Ending(EndKind.UNKNOWN_JOB, error_record("UnknownJob", message))
         try:
-            arguments, headers = decode_body(job.body)
+            arguments, headers, tags = read_body(job.body)
         except QueueError as error:
             return Ending(EndKind.RAISED, error_record(type(error).__name__, str(error)), permanent=True)
         token = Token(*job.token)
@@ -107,9 +130,9 @@ class Runs:
 
         context = JobContext(
             job.id, token, job.name, job.queue, job.attempt, job.losses, timeout_s, started_ns / NS + timeout_s,
-            headers, report,
+            headers, report, tags,
         )
-        return Run(job, definition, arguments, context)
+        return Run(job, definition, arguments, context, self._note)
 
     def judge(self, run: Run, error: BaseException) -> Ending:
         """What this exception means. Runs user code: the retry_after method."""

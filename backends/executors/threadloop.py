@@ -166,13 +166,13 @@ class ThreadChild(ChildBase):
             if self.forked:
                 self.leave_fork(error)
             return self.runs.judge(run, error)
-        return None
+        return run.ending()
 
     def _user_code(self, slot: Slot, run: Run) -> None:
         enter_job(run.context)
         result = run.call()
-        if result is not None and hasattr(result, "__await__"):
-            slot.aio.run(result)
+        if result is not None:
+            run.returned(slot.aio.run(result) if hasattr(result, "__await__") else result)
         if self.forked:
             self.leave_fork(None)
 

@@ -129,6 +129,11 @@ class Watch:
         """Stop a job that a child has; whether one has it."""
         pool = self._pool
         for link in pool.nursery.links:
+            if token in link.kept:
+                link.unkeep(token)
+                pool.jobs.others.append(RunEnd(token, EndKind.CANCELLED))
+                pool.host.pump.call(pool.nursery.tend)
+                return True
             for entry in link.entries():
                 if entry.job is None or entry.job.token != token:
                     continue

@@ -57,7 +57,7 @@ class FromChild(IntEnum):
 
     READY = 20
     WAKE = 21  # [name, runs, ns] ...: look at the ring
-    END = 22  # index, kind, error, permanent, retry_after_s, snooze_s, duration_s
+    END = 22  # index, kind, error, permanent, retry_after_s, snooze_s, duration_s, result
     NOTE = 23  # event, token, fields
     SKIPPED = 24  # index of a job that was to be taken back
 

@@ -170,7 +170,8 @@ class Engine:
         except BaseException:  # Ctrl-C, or the test's own end: the job is as good as not started
             self._store.finish(self._session, (Outcome(held, OutcomeKind.HANDED_BACK),))
             raise
-        end = RunEnd(job.token, ending.kind, ending.error, ending.permanent, ending.retry_after_s, ending.snooze_s)
+        end = RunEnd(job.token, ending.kind, ending.error, ending.permanent, ending.retry_after_s, ending.snooze_s,
+                     result=ending.result)
         outcome = outcome_of(end, held, job, _DEFAULTS, draw=0.0)
         run = Run(
             id=job.id, name=job.name, queue=job.queue, arguments=_arguments(job.body), attempt=job.attempt,
@@ -188,15 +189,14 @@ class Engine:
         mark = enter_job(begun.context)
         try:
             returned = begun.call()
-            if inspect.isawaitable(returned):
-                _wait_for(returned)
+            begun.returned(_wait_for(returned) if inspect.isawaitable(returned) else returned)
         except (Exception, SystemExit, asyncio.CancelledError) as error:  # noqa: BLE001 - user code may raise anything
             if error.__traceback__ is not None:
                 error.__traceback__ = error.__traceback__.tb_next  # without this function, as a child would show it
             return self._runs.judge(begun, error), error
         finally:
             leave_job(mark)
-        return Ending(EndKind.COMPLETED), None
+        return Ending(EndKind.COMPLETED, result=begun.result), None
 
 
 def _no_note(_event: str, _token: Token | None, _fields: dict[str, Any]) -> None:
@@ -216,23 +216,23 @@ def held_of(job: TakenJob) -> Held:
     return Held(job.ref, job.id, job.token)
 
 
-def _wait_for(returned: Awaitable[Any]) -> None:
-    """Run an async job to its end; on a thread of its own where a loop runs here already."""
+def _wait_for(returned: Awaitable[Any]) -> Any:
+    """Run an async job to its end, what it returns; on a thread of its own where a loop runs here already."""
 
-    async def work() -> None:
-        await returned
+    async def work() -> Any:
+        return await returned
 
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        asyncio.run(work())
-        return
+        return asyncio.run(work())
+    results: list[Any] = []
     failures: list[BaseException] = []
     context = contextvars.copy_context()
 
     def target() -> None:
         try:
-            context.run(asyncio.run, work())
+            results.append(context.run(asyncio.run, work()))
         except BaseException as error:  # noqa: BLE001 - raised again on the caller's thread
             failures.append(error)
 
@@ -241,3 +241,4 @@ def _wait_for(returned: Awaitable[Any]) -> None:
     thread.join()
     if failures:
         raise failures[0]
+    return results[0]

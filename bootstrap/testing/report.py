@@ -29,7 +29,7 @@ class Run:
         delay_s: retried, snoozed: seconds until the job is due again.
         error: what the store keeps of the exception, in strings.
         exception: the exception itself, with its traceback.
-        progress: what the job reported by `context.progress`.
+        progress: what the job reported by `context.progress`: a fraction and a message each time.
     """
 
     id: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from callboard.core.messages.base import Message, message
-from callboard.core.records import FinishReceipt, SessionId, TakenJob
+from callboard.core.records import FinishReceipt, SessionId, TakenJob, Token
 
 
 @message(60)
@@ -112,3 +112,32 @@ class Adjust(Message):
 
     slots: int | None = None
     timeout_s: float | None = None
+
+
+@message(74)
+class MarkDue(Message):
+    """Timer to Worker: have the store note which runs have begun."""
+
+    coalesced: ClassVar[bool] = True
+
+
+@message(75)
+class Marked(Message):
+    """Worker's store thread to the Worker: start marks were sent.
+
+    Attributes:
+        marked: runs whose mark the store has.
+        refused: runs that go on although their token is no longer the job's.
+        error: why they could not be sent; they are sent again.
+    """
+
+    marked: tuple[Token, ...] = ()
+    refused: tuple[Token, ...] = ()
+    error: str = ""
+
+
+@message(76)
+class ProgressDue(Message):
+    """Timer and executor's thread to Worker: jobs said how far they are."""
+
+    coalesced: ClassVar[bool] = True

@@ -21,6 +21,10 @@ class ExecutorEvents(Protocol):
         """Runs ended: those that simply completed (the hot path), and the others with what became of them."""
         ...
 
+    def on_poised(self, tokens: Sequence[Token]) -> None:
+        """Each of these careful jobs has a slot kept free for it, and starts when it is admitted."""
+        ...
+
     def on_notes(self, notes: Sequence[ChildNote]) -> None:
         """Something worth an event: output of a job, its progress, a child started, recycled, killed or dead."""
         ...
@@ -38,7 +42,15 @@ class Executor(Protocol):
         ...
 
     def submit(self, jobs: Sequence[TakenJob]) -> None:
-        """Run these, as slots come free. A job with losses runs with nothing queued behind it. Never blocks."""
+        """Run these, as slots come free. A job with losses runs with nothing queued behind it. Never blocks.
+
+        A careful job gets a free slot with nothing queued behind it, is told of by `on_poised`, and starts only when it
+        is admitted; the others go on meanwhile. One whose child ends before that is told of again.
+        """
+        ...
+
+    def admit(self, tokens: Sequence[Token], refused: Sequence[Token] = ()) -> None:
+        """Start careful jobs now; the refused ones end as NOT_STARTED. Those that have no slot kept are left alone."""
         ...
 
     def capacity(self) -> int:

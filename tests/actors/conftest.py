@@ -80,10 +80,11 @@ class Bench:
         return node
 
     def run(self, job):
-        self.handler(job)
+        result = self.handler(job)
         with self.ran:
             self.runs.append(job)
             self.ran.notify_all()
+        return result
 
     def push(self, count, prefix="j", queue="default", **options):
         self.store.push([NewJob(f"{prefix}{n}", "work", queue, b"", **options) for n in range(count)])

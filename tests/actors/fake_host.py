@@ -17,6 +17,8 @@ class FakeExecutor:
         self.lock = threading.Lock()
         self.backlog = deque()
         self.current = {}
+        self.started = {}
+        self.kept = {}
         self.held = False
         self.lease_s = 0.0
         self.generation = 0
@@ -33,25 +35,49 @@ class FakeExecutor:
 
     def _pump(self):
         with self.lock:
+            back, ready, poised = [], [], []
             if self.held:
-                back, self.backlog = list(self.backlog), deque()
-                ready = []
-            else:
-                back, ready = [], []
-                while self.backlog and len(self.current) < self.slots:
-                    job = self.backlog.popleft()
-                    self.current[job.token] = job
-                    ready.append(job)
+                back, self.backlog = [*self.backlog, *self.kept.values()], deque()
+                self.kept.clear()
+            while self.backlog and len(self.current) + len(self.kept) < self.slots:
+                job = self.backlog.popleft()
+                if job.careful:
+                    self.kept[job.token] = job
+                    poised.append(job.token)
+                else:
+                    ready.append(self._begin(job))
             generation = self.generation
         if back:
             self.events.on_ends((), [RunEnd(job.token, EndKind.NOT_STARTED) for job in back])
+        if poised:
+            self.events.on_poised(poised)
+        self._go(ready, generation)
+
+    def _begin(self, job):
+        self.current[job.token] = job
+        self.started[job.token] = self.host.clock.boot_s()
+        return job
+
+    def admit(self, tokens, refused=()):
+        with self.lock:
+            ready = [self._begin(self.kept.pop(token)) for token in tokens if token in self.kept]
+            back = [token for token in refused if self.kept.pop(token, None) is not None]
+            generation = self.generation
+        self._go(ready, generation)
+        if back:
+            self.events.on_ends((), [RunEnd(token, EndKind.NOT_STARTED) for token in back])
+            self._pump()
+
+    def _go(self, ready, generation):
         for job in ready:
             self.threads.submit(self._run, job, generation)
 
     def _run(self, job, generation):
         completed, others = (job.token,), ()
         try:
-            self.host.handler(job)
+            result = self.host.handler(job)
+            if isinstance(result, bytes):
+                completed, others = (), (RunEnd(job.token, EndKind.COMPLETED, result=result),)
         except Exception as error:  # noqa: BLE001 - whatever a job raises ends its run
             completed = ()
             others = (error.args[0] if error.args and isinstance(error.args[0], RunEnd)
@@ -79,20 +105,22 @@ class FakeExecutor:
 
     def cancel(self, token):
         with self.lock:
-            known = self.current.pop(token, None)
+            known = self.current.pop(token, None) or self.kept.pop(token, None)
         if known is not None:
             self.events.on_ends((), (RunEnd(token, EndKind.CANCELLED),))
 
     def running(self):
         with self.lock:
-            return tuple(RunningJob(job.token, job.id, job.name, 0, 0.0) for job in self.current.values())
+            return tuple(RunningJob(job.token, job.id, job.name, 0, self.started[job.token])
+                         for job in self.current.values())
 
     def abandon(self):
         with self.lock:
-            dropped = len(self.current) + len(self.backlog)
+            dropped = len(self.current) + len(self.backlog) + len(self.kept)
             self.generation += 1
             self.current.clear()
             self.backlog.clear()
+            self.kept.clear()
         return dropped
 
     def hold(self):

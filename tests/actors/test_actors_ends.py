@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from kit import eventually
 
-from callboard.core.records import ErrorRecord, JobState, Step
+from callboard.actors.outbox import BATCH_MAX, BATCH_MAX_BYTES, batch_size
+from callboard.core.records import ErrorRecord, Held, JobState, Outcome, OutcomeKind, Step, Token
 from callboard.core.runs import EndKind, RunEnd
 
 
@@ -39,3 +40,12 @@ def test_a_job_with_a_failed_hook_is_told_of_as_failed_once_and_when_it_has(benc
 
     eventually(lambda: tallied("failed"), 5, "the failure is counted")
     assert (tallied("failed"), tallied("completed")) == (1, 0)
+
+
+def test_a_call_of_the_store_carries_so_many_outcomes_and_bytes_at_most():
+    held = Held(1, "j", Token(1, 1))
+    plain, large = Outcome(held, OutcomeKind.COMPLETED), Outcome(held, OutcomeKind.COMPLETED, result=b"x" * (64 << 10))
+    assert batch_size([plain] * 10) == 10
+    assert batch_size([plain] * 5_000) == BATCH_MAX
+    assert batch_size([plain, *[large] * 100]) == 1 + BATCH_MAX_BYTES // len(large.result)
+    assert batch_size([Outcome(held, OutcomeKind.FAILED, error=b"x" * (5 << 20))] * 2) == 1

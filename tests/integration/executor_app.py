@@ -338,7 +338,7 @@ def closes_stdout():
 
 @job
 def progresses():
-    current_job().progress(3, 10, "third")
+    current_job().progress(0.3, "third")
 
 
 @job

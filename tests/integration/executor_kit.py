@@ -27,6 +27,7 @@ class Told:
         self.ends: dict[Token, RunEnd] = {}
         self.doubled: list[Token] = []
         self.notes = []
+        self.poised = []
         self.changed = threading.Condition()
 
     def on_ends(self, completed, others):
@@ -35,6 +36,11 @@ class Told:
                 if end.token in self.ends:
                     self.doubled.append(end.token)
                 self.ends[end.token] = end
+            self.changed.notify_all()
+
+    def on_poised(self, tokens):
+        with self.changed:
+            self.poised += tokens
             self.changed.notify_all()
 
     def on_notes(self, notes):

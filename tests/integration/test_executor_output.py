@@ -94,4 +94,4 @@ def test_progress_is_told(rig):
     token = rig.start("progresses")
     rig.told.wait(lambda told: told.of("job.progress"), "progress")
     (note,) = rig.told.of("job.progress")
-    assert (note.token, note.fields) == (token, {"done": 3, "total": 10, "note": "third"})
+    assert (note.token, note.fields) == (token, {"fraction": 0.3, "message": "third"})

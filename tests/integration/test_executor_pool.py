@@ -263,7 +263,7 @@ def test_abandon_and_stop_refuse_to_wait_for_their_own_thread(rig):
     rig.told.on_notes = stop_from_callback
     rig.start("prints", text="x")
     assert done.wait(20)
-    assert len(refused) == 2
+    assert len(set(refused)) == 2  # however many notes there were
 
 
 def test_a_waiting_job_is_cancelled_at_once_and_runs_nowhere(rig, gates):

@@ -228,12 +228,12 @@ def test_the_context_is_the_run_s_own(queue: callboard.Queue):
 
         def handle(self) -> None:
             seen.append((self.context.job_id, self.context.queue, self.context.timeout_s, self.payload))
-            self.context.progress(1, self.size, "half")
+            self.context.progress(1 / self.size, "half")
 
     job_id = queue.push(DrainContext(2), timeout=7, headers={"trace": "t"})
     report = testing.drain(queue)
     assert seen == [(job_id, "default", 7, {"size": 2})]
-    assert report.runs[0].progress == ({"done": 1, "total": 2, "note": "half"},)
+    assert report.runs[0].progress == ({"fraction": 0.5, "message": "half"},)
     with pytest.raises(callboard.QueueError, match="no job runs here"):
         callboard.current_job()
 

@@ -163,3 +163,43 @@ def test_hostile_bytes_raise_codec_error_alone(data):
 
 def test_a_field_that_a_newer_version_appended_is_left_out():
     assert decode_error(encode(["E", "m", "t", {"more": 1}])) == ErrorRecord("E", "m", "t")
+
+
+# At most once
+
+
+def once(**fields: object):
+    return job(**fields)._replace(at_most_once=True)
+
+
+@pytest.mark.parametrize("kind", OWN_DOING)
+@pytest.mark.parametrize("max_attempts", [None, 1, 5])
+def test_an_at_most_once_job_fails_for_good_at_its_first_end(kind, max_attempts):
+    outcome = verdict(kind, once(max_attempts=max_attempts), error=BOOM)
+    assert outcome == Outcome(HELD, OutcomeKind.FAILED, 0.0, encode_error(BOOM))
+
+
+@pytest.mark.parametrize("wish", [{"snooze_s": 30.0}, {"retry_after_s": 30.0}])
+def test_an_at_most_once_job_that_asks_to_be_run_again_fails_for_good_and_the_error_says_why(wish):
+    outcome = verdict(EndKind.RAISED, once(), error=BOOM, **wish)
+    assert outcome.kind is OutcomeKind.FAILED
+    message = decode_error(outcome.error).message
+    assert message.startswith("boom; it asked to be ")
+    assert "in 30 s, but it is at_most_once" in message
+
+
+def test_what_ended_an_at_most_once_job_from_outside_is_a_loss_and_what_an_operator_cancelled_is_cancelled():
+    assert verdict(EndKind.INTERRUPTED, once()).kind is OutcomeKind.LOST
+    assert verdict(EndKind.NEIGHBOUR_DIED, once()).kind is OutcomeKind.LOST
+    assert verdict(EndKind.CANCELLED, once()) == Outcome(HELD, OutcomeKind.CANCELLED)
+    assert verdict(EndKind.NOT_STARTED, once()) == Outcome(HELD, OutcomeKind.HANDED_BACK)
+
+
+def test_an_at_most_once_job_that_the_app_does_not_define_says_so_whatever_a_store_makes_of_it():
+    outcome = verdict(EndKind.UNKNOWN_JOB, once())
+    assert (outcome.kind, outcome.delay_s) == (OutcomeKind.SNOOZED, 5.0)
+    assert decode_error(outcome.error).kind == "UnknownJob"
+
+
+def test_a_result_goes_with_a_completion_alone():
+    assert verdict(EndKind.COMPLETED, result=b"r") == Outcome(HELD, OutcomeKind.COMPLETED, result=b"r")
