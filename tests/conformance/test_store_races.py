@@ -169,6 +169,22 @@ def test_assign_and_a_new_term(rounds):
         rig.store.cancel(f"a{number}")
 
 
+def test_a_deposed_leader_changes_nothing_once_the_new_term_has_begun(rounds):
+    for number, rig, other in rounds:
+        session = rig.node(f"n{number}")
+        rig.push(f"a{number}")
+        plan, old = Plan((Assignment(session, "q", "q", 1),)), rig.epoch
+
+        def begin(number=number, other=other):
+            other.begin_term(claim(number + 2, "next"))
+            return other.job(f"a{number}")
+
+        _, seen = race(partial(rig.store.assign, old, plan), begin)
+        assert rig.record(f"a{number}") == seen
+        rig.depose(number + 2, "next")
+        rig.store.cancel(f"a{number}")
+
+
 def test_two_assigns_share_the_capacity(rounds):
     for number, rig, other in rounds:
         session = rig.node(f"n{number}", capacity=3)
