@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
 
 from callboard.core.codec import decode, encode
-from callboard.core.errors import CodecError, StoreError
+from callboard.core.errors import CodecError
 from callboard.core.records import NodeInfo, PoolReport, PoolView, QueueShare, SessionId, SessionView
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_LOG: Final = logging.getLogger(__name__)
 _INFO_MAX_BYTES: Final = 16_384
 _POOLS_MAX_BYTES: Final = 1 << 20
 
@@ -32,19 +34,18 @@ def pack_pools(pools: Sequence[PoolReport]) -> bytes:
 
 
 def view(found: Sequence[Any]) -> SessionView:
-    """A session as views.lua tells it.
-
-    Raises:
-        StoreError: Raised when the bytes are none of ours.
-    """
+    """A session as views.lua tells it. One whose bytes are none of ours is shown without pools, so that it can end."""
     session, info, counter, ttl_ms, pools, alone, draining, held = found
     by_queue = {held[place].decode(): int(held[place + 1]) for place in range(0, len(held), 2)}
+    about = NodeInfo(f"damaged-{session}", f"damaged-{session}")
+    reports: tuple[PoolReport, ...] = ()
     try:
-        views = tuple(_pool_view(report, by_queue) for report in _pools(pools))
-        return SessionView(SessionId(session), _info(info), counter, ttl_ms / 1000, views, draining=draining == 1,
-                           isolating=alone > 0)
+        about, reports = _info(info), _pools(pools)
     except (CodecError, ValueError, TypeError) as error:
-        raise StoreError(f"session {session} in the job store can't be read: {error}", cause=error) from error
+        _LOG.warning("session %d in the job store can't be read, it gets no jobs: %s", session, error)
+    views = tuple(_pool_view(report, by_queue) for report in reports)
+    return SessionView(SessionId(session), about, counter, ttl_ms / 1000, views, draining=draining == 1,
+                       isolating=alone > 0)
 
 
 def _info(data: bytes) -> NodeInfo:
@@ -56,9 +57,23 @@ def _info(data: bytes) -> NodeInfo:
 
 
 def _pools(data: bytes) -> tuple[PoolReport, ...]:
-    return tuple(
-        PoolReport(name, tuple(QueueShare(queue, weight) for queue, weight in queues), slots, capacity)
-        for name, queues, slots, capacity in decode(data, max_bytes=_POOLS_MAX_BYTES))
+    return tuple(_pool(one) for one in decode(data, max_bytes=_POOLS_MAX_BYTES))
+
+
+def _pool(found: object) -> PoolReport:
+    match found:
+        case [str(name), [*queues], int(slots), int(capacity)]:
+            return PoolReport(name, tuple(map(_share, queues)), slots, capacity)
+        case _:
+            raise CodecError("not a pool")
+
+
+def _share(found: object) -> QueueShare:
+    match found:
+        case [str(queue), int(weight)]:
+            return QueueShare(queue, weight)
+        case _:
+            raise CodecError("not a queue's share")
 
 
 def _pool_view(report: PoolReport, by_queue: dict[str, int]) -> PoolView:
