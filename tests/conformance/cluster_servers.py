@@ -14,6 +14,7 @@ from callboard.backends.cluster.server.postgresql import PostgresqlCluster
 from callboard.backends.store.sql.migrations.versions import r0002_cluster
 
 OPEN = {"postgresql": PostgresqlCluster}
+KINDS = tuple(OPEN)
 TABLES = {"postgresql": r0002_cluster._POSTGRESQL, "mariadb": r0002_cluster._MARIADB}
 WIPE = (
     "DELETE FROM callboard_cluster_locks",

@@ -4,17 +4,19 @@
 -- name: campaign
 BEGIN NOT ATOMIC
     DECLARE v_number BIGINT DEFAULT NULL;
-    DECLARE v_won INT DEFAULT 0;
+    DECLARE v_free INT DEFAULT 0;
     DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN ROLLBACK; RESIGNAL; END;
-    START TRANSACTION;
-    UPDATE callboard_cluster c
-    SET c.number = c.number + 1, c.owner = %(owner)s, c.handle = %(handle)s, c.start_s = {now}, c.ttl_s = %(ttl_s)s
-    WHERE c.one = 1 AND {ours c} AND NOT {lease c};
-    SET v_won = ROW_COUNT();
-    IF v_won > 0 THEN
-        SELECT c.number INTO v_number FROM callboard_cluster c WHERE c.one = 1;
+    SELECT count(*) INTO v_free FROM callboard_cluster c WHERE c.one = 1 AND {ours c} AND NOT {lease c};
+    IF v_free > 0 THEN
+        START TRANSACTION;
+        UPDATE callboard_cluster c
+        SET c.number = c.number + 1, c.owner = %(owner)s, c.handle = %(handle)s, c.start_s = {now}, c.ttl_s = %(ttl_s)s
+        WHERE c.one = 1 AND {ours c} AND NOT {lease c};
+        IF ROW_COUNT() > 0 THEN
+            SELECT c.number INTO v_number FROM callboard_cluster c WHERE c.one = 1;
+        END IF;
+        COMMIT;
     END IF;
-    COMMIT;
     SELECT c.cluster_id, {sound c}, v_number FROM callboard_cluster c WHERE c.one = 1;
 END
 
@@ -156,11 +158,11 @@ BEGIN NOT ATOMIC
     IF v_number IS NOT NULL THEN
         SELECT max(m.n) INTO v_drop
         FROM (SELECT o.n, o.total, o.sent_s FROM callboard_cluster_messages o ORDER BY o.n LIMIT {trim}) m
-        WHERE m.n <= v_number - {messages_max} OR m.total <= v_total - {messages_max_bytes} OR NOT {young m};
+        WHERE m.n <= v_number - {messages_max} OR m.total < v_total - {messages_max_bytes} OR NOT {young m};
         IF v_drop IS NOT NULL THEN
             DELETE FROM callboard_cluster_messages WHERE n <= v_drop;
         END IF;
-        INSERT INTO callboard_cluster_messages (n, total, sent_s, body) VALUES (v_number, v_total, {now}, %(body)s);
+        INSERT INTO callboard_cluster_messages (n, total, sent_s, body) VALUES (v_number, v_total - %(size)s, {now}, %(body)s);
     END IF;
     COMMIT;
     SELECT c.cluster_id, {sound c}, v_number FROM callboard_cluster c WHERE c.one = 1;

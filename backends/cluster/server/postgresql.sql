@@ -122,11 +122,11 @@ WITH head AS (
     RETURNING s.number, s.total
 ), put AS (
     INSERT INTO callboard_cluster_messages (n, total, sent_s, body)
-    SELECT head.number, head.total, {now}, %(body)s FROM head
+    SELECT head.number, head.total - %(size)s, {now}, %(body)s FROM head
 ), old AS (
     DELETE FROM callboard_cluster_messages m USING head
     WHERE m.n IN (SELECT o.n FROM callboard_cluster_messages o ORDER BY o.n LIMIT {trim})
-        AND (m.n <= head.number - {messages_max} OR m.total <= head.total - {messages_max_bytes} OR NOT {young m})
+        AND (m.n <= head.number - {messages_max} OR m.total < head.total - {messages_max_bytes} OR NOT {young m})
 )
 SELECT c.cluster_id, {sound c}, head.number, CASE WHEN head.number IS NOT NULL THEN {ring} END
 FROM callboard_cluster c LEFT JOIN head ON 1 = 1 WHERE c.one = 1

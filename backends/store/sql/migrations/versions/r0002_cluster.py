@@ -46,7 +46,7 @@ _SQLITE: Final = (
 )
 
 # On a server, start_s and ttl_s are seconds of the server's own clock. The numbers of broadcasts have a row of their
-# own, so that a flood of them keeps no renewal waiting; `total` is the length of all broadcasts up to that one.
+# own, so that a flood of them keeps no renewal waiting; `total` is the length of all broadcasts before it.
 _POSTGRESQL: Final = (
     """CREATE TABLE callboard_cluster (
         one integer PRIMARY KEY CHECK (one = 1),
