@@ -76,6 +76,7 @@ class Place:
 
     Attributes:
         shared: two store objects on the same data are two clients.
+        close: takes the data away, once all clients are closed.
         own_clock: its time is a server's, which no wall clock of a node's machine moves.
         life: it has the acts of LifeStore, and all that goes with them; where not, every run counts as started.
     """
@@ -83,6 +84,7 @@ class Place:
     name: str
     open: Callable[[], JobStore]
     shared: bool
+    close: Callable[[], None] = lambda: None
     life: bool = False
     own_clock: bool = False
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from servers import shared
 from storekit import FakeClock, Place, Rig, Settings
 
 from callboard.backends.store.memory import MemoryStore
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import ExitStack
     from pathlib import Path
+
+    from callboard.backends.store.sql.options import SqlStoreOptions
 
 
 def memory_place(settings: Settings, clock: FakeClock, _folder: Path) -> Place:
@@ -26,6 +29,36 @@ def memory_place(settings: Settings, clock: FakeClock, _folder: Path) -> Place:
 def sqlite_place(settings: Settings, clock: FakeClock, folder: Path) -> Place:
     """A store in a SQLite file: a second client has connections of its own."""
     from callboard.backends.store.sql import open_sqlite  # noqa: PLC0415 - only where it is used: memory needs no SQL
+
+    path = folder / f"jobs-{len(list(folder.iterdir()))}.db"
+    return Place("sqlite", lambda: open_sqlite(str(path), clock=clock, options=sql_options(settings)), shared=True)
+
+
+def postgresql_place(settings: Settings, clock: FakeClock, _folder: Path) -> Place:
+    """A store in a database of its own on a shared PostgreSQL, whose clock is the test's."""
+    from callboard.backends.store.sql import open_postgresql  # noqa: PLC0415 - as above
+
+    database = shared.database("postgresql", prepare_postgresql)
+    url = database.__enter__()
+
+    start = clock.wall - clock.boot
+
+    def time_ms(_server_ms: int) -> int:
+        return round((start + clock.boot) * 1000)
+
+    return Place("postgresql", lambda: open_postgresql(url, options=sql_options(settings), time_ms=time_ms),
+                 shared=True, own_clock=True, close=lambda: database.__exit__(None, None, None) or None)
+
+
+def prepare_postgresql(url: str) -> None:
+    """Make the tables."""
+    from callboard.backends.store.sql import open_postgresql  # noqa: PLC0415 - as above
+
+    open_postgresql(url).close()
+
+
+def sql_options(settings: Settings) -> SqlStoreOptions:
+    """As a test wants them."""
     from callboard.backends.store.sql.options import SqlStoreOptions  # noqa: PLC0415 - as above
 
     options = SqlStoreOptions()
@@ -33,14 +66,11 @@ def sqlite_place(settings: Settings, clock: FakeClock, folder: Path) -> Place:
         options = replace(options, queue_max_jobs=settings.max_jobs)
     if settings.retention is not None:
         options = replace(options, retention=settings.retention)
-    path = folder / f"jobs-{len(list(folder.iterdir()))}.db"
-    return Place("sqlite", lambda: open_sqlite(str(path), clock=clock, options=options), shared=True)
+    return options
 
 
 def redis_place(settings: Settings, clock: FakeClock, _folder: Path) -> Place:
     """A store of its own name on the Redis that all tests share; its time is the server's, here the clock's."""
-    from servers import shared  # noqa: PLC0415 - as above
-
     from callboard.backends.store.redis import RedisStoreOptions, open_redis  # noqa: PLC0415 - as above
 
     start = clock.wall - clock.boot
@@ -54,7 +84,7 @@ def redis_place(settings: Settings, clock: FakeClock, _folder: Path) -> Place:
 
 
 PLACES: dict[str, Callable[[Settings, FakeClock, Path], Place]] = {
-    "memory": memory_place, "sqlite": sqlite_place, "redis": redis_place,
+    "memory": memory_place, "sqlite": sqlite_place, "postgresql": postgresql_place, "redis": redis_place,
 }
 LIFE_PLACES = ["memory", "redis"]
 """Stores that have the acts of LifeStore; to be removed when all have them."""
@@ -65,7 +95,9 @@ def rigs(make_place: Callable[[Settings, FakeClock, Path], Place], folder: Path,
     clock = FakeClock()
 
     def make(settings: Settings) -> Rig:
-        rig = Rig(make_place(settings, clock, folder), clock, make)
+        place = make_place(settings, clock, folder)
+        cleanup.callback(place.close)
+        rig = Rig(place, clock, make)
         cleanup.callback(lambda: [store.close() for store in rig.opened])
         return rig
 

@@ -35,7 +35,7 @@ class AgingPart(Part):
         """
         aging_ms = None if aging_s is None else round(min(seconds(aging_s, "aging_s"), AGING_STRICT_S) * 1000)
         with self._act(durable=True) as tx:
-            tx.run("node.know_queue", queue)
+            tx.many("node.know_queue", [(queue,)])
             tx.run("aging.set_aging", aging_ms, queue)
             last = tx.run("aging.last_n").fetchone()[0]
         ranked = place = 0

@@ -54,8 +54,15 @@ class Connection(Protocol):
         """Run a statement of the dialect's."""
         ...
 
+    def do(self, statement: str, values: Sequence[object] = (), /) -> None:
+        """Run a statement, at once or some time before the next `run` or the commit: nobody needs its answer."""
+        ...
+
     def many(self, statement: str, rows: Sequence[tuple[object, ...]], /) -> int:
-        """Run a statement for each row, in as few round trips as the dialect can; how many rows were changed."""
+        """Run a statement for each row, in as few round trips as the dialect can, as `do`.
+
+        How many rows were changed, or -1 where that is not known yet.
+        """
         ...
 
     def later(self, statement: str, values: Sequence[object], sink: Callable[[list[Any]], None], /) -> None:

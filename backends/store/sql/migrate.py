@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 from sqlalchemy.pool import StaticPool
 
 from .statements import PREFIX
@@ -15,6 +15,8 @@ from .versions import NEEDS_VERSION, VERSION_TABLE
 
 if TYPE_CHECKING:
     import sqlite3
+
+    from sqlalchemy import Connection
 
 
 class _Borrowed:
@@ -37,20 +39,26 @@ class _Borrowed:
 
 
 def upgrade(connection: sqlite3.Connection, revision: str = "head", *, prefix: str = PREFIX) -> None:
-    """Bring the schema to a revision, within the transaction that the connection is in.
+    """Bring a SQLite file's schema to a revision, within the transaction that the connection is in."""
+    engine = create_engine("sqlite://", creator=lambda: _Borrowed(connection), poolclass=StaticPool)
+    with engine.connect() as borrowed:
+        run(borrowed, revision, prefix=prefix)
+
+
+def run(connection: Connection, revision: str = "head", *, prefix: str = PREFIX) -> None:
+    """Bring the schema to a revision, within the connection's transaction.
 
     `callboard_store` gets the oldest version that may go on working: each transaction reads it there, so that a process
     of an older one notices a migration while it runs.
     """
-    engine = create_engine("sqlite://", creator=lambda: _Borrowed(connection), poolclass=StaticPool)
     with as_file(files(f"{__package__}.migrations")) as folder:
         config = Config()
         config.set_main_option("script_location", str(folder).replace("%", "%%"))
         config.set_main_option("path_separator", "os")
-        with engine.connect() as borrowed:
-            config.attributes["connection"] = borrowed
-            config.attributes["prefix"] = prefix
-            command.upgrade(config, revision)
-    (version,) = connection.execute(f"SELECT version_num FROM {VERSION_TABLE.replace(PREFIX, prefix)}").fetchone()  # noqa: S608 - a checked name
+        config.attributes["connection"] = connection
+        config.attributes["prefix"] = prefix
+        command.upgrade(config, revision)
+    versions = VERSION_TABLE.replace(PREFIX, prefix)
+    version = connection.execute(text(f"SELECT version_num FROM {versions}")).scalar_one()  # noqa: S608 - a checked name
     needs = min(int(version), NEEDS_VERSION)
-    connection.execute(f"UPDATE {prefix}store SET schema_version = ?", (needs,))  # noqa: S608 - a checked name
+    connection.execute(text(f"UPDATE {prefix}store SET schema_version = :needs"), {"needs": needs})  # noqa: S608 - a checked name

@@ -91,7 +91,7 @@ class OperatorPart(Part):
     def set_paused(self, queue: str, *, paused: bool) -> None:
         """See the port."""
         with self._act() as tx:
-            tx.run("node.know_queue", queue)
+            tx.many("node.know_queue", [(queue,)])
             tx.lock("operator.lock_queue", queue)
             tx.run("operator.set_paused", int(paused), queue)
             if paused:

@@ -55,7 +55,7 @@ def push_in(
     Raises:
         QueueFull: Raised, and the transaction must be undone, when a queue would hold too many.
     """
-    aging = {queue: tx.aging_s(queue) for queue in {job.queue for job in jobs}}
+    aging = _aging(tx, sorted({job.queue for job in jobs}))
     states = [landing(JobState.DELAYED, job.delay_s) for job in jobs]
     rows = [_row(job, state, tx.now_ms, aging[job.queue]) for job, state in zip(jobs, states, strict=True)]
     new = set(dialect.insert(tx, rows))
@@ -77,6 +77,13 @@ def push_in(
             raise QueueFull(f"queue {queue} would hold {live:,} jobs that are not done, its limit is "
                             f"{queue_max_jobs:,}; push again later")
     return ids, len(new)
+
+
+def _aging(tx: Tx, queues: Sequence[str]) -> dict[str, float]:
+    """Seconds by queue; queues that are new are known from now on."""
+    found = dict(tx.run("producer.queues_of", tx.array(queues)).fetchall())
+    tx.many("node.know_queue", [(queue,) for queue in queues if queue not in found])
+    return {queue: tx.know_aging(queue, found.get(queue)) for queue in queues}
 
 
 def _row(job: NewJob, state: JobState, now_ms: int, aging_s: float) -> tuple[object, ...]:

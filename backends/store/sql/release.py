@@ -26,7 +26,7 @@ def release(tx: Tx, session: SessionId, reason: str, node_lost: bytes, counter: 
         return Released(0, 0)
     if counter is not None and row[0] != counter:
         return Released(0, 0, ended=False)
-    tx.run("node.end_session", tx.now_ms, reason[:255], session)
+    tx.do("node.end_session", tx.now_ms, reason[:255], session)
     changes = Changes(tx)
     handed_back = 0
     quarantined: list[str] = []
@@ -42,6 +42,6 @@ def release(tx: Tx, session: SessionId, reason: str, node_lost: bytes, counter: 
         changes.apply(row, event, error=node_lost)
     changes.flush()
     tx.rings.add(f"session-{session}")
-    tx.run("node.drop_pools", session)
+    tx.do("node.drop_pools", session)
     tx.let_go(session)
     return Released(handed_back, len(rows) - handed_back, tuple(quarantined))

@@ -3,7 +3,8 @@
 Each statement stands under a `-- name: <name>` line and is known as `<file>.<name>`. Values are `?`, or `?1`, `?2`
 where one is used twice. `{word}` or `{word argument}` is what the dialect's `macro` makes of it:
 
-- `{by INDEX}` names the index to use, `{scan}` the table itself; `{ints ?}` and `{texts ?}` are membership in an array.
+- `{by INDEX}` names the index to use, `{scan}` the table itself; `{ints ?}` and `{texts ?}` are membership in an array;
+  `{any COLUMN ?1}` holds where the value is null, or the column's.
 - `{lock}` locks rows for whoever changes them, `{lock n}` in the order of n, `{lock skip}` leaves out what is locked;
   `{lock own}` is weaker: it goes with `{lock key}`, which only keeps them from being locked by `{lock}`.
 """

@@ -69,4 +69,4 @@ def _recount_held(tx: Tx) -> None:
     """What sessions hold, counted from the rows: a counter that is off is put right by the difference."""
     for session, queue, off in tx.run("sweep.held_drift").fetchall():
         tx.hold(session, queue, off)
-    tx.run("sweep.drop_zeros")
+    tx.do("sweep.drop_zeros")

@@ -69,7 +69,7 @@ class Tx:
     """A transaction under way."""
 
     __slots__ = ("_aging", "_aging_s", "_connection", "_counts", "_held", "_ready", "_room", "_statements", "array",
-                 "concurrent", "now_ms", "rang", "rings", "row")
+                 "bell", "concurrent", "now_ms", "rang", "rings", "row")
 
     def __init__(self, connection: Connection, dialect: Dialect, row: StoreRow, now_ms: int, aging_s: float) -> None:
         """Nothing counted, nothing rung."""
@@ -81,6 +81,7 @@ class Tx:
         self.now_ms = now_ms
         self.rings: set[str] = set()
         self.rang = False
+        self.bell: tuple[object, ...] = ()
         self._ready: set[str] = set()
         self._room = False
         self._counts: dict[str, list[int]] = {}
@@ -95,6 +96,14 @@ class Tx:
     def many(self, name: str, rows: Sequence[tuple[object, ...]]) -> int:
         """Run a statement by its name for each row; how many rows were changed."""
         return self._connection.many(self._statements[name], rows) if rows else 0
+
+    def do(self, name: str, *values: object) -> None:
+        """Run a statement by its name some time before the commit: nobody needs its answer."""
+        self._connection.do(self._statements[name], values)
+
+    def text(self, name: str) -> str:
+        """A statement by its name."""
+        return self._statements[name]
 
     def fenced(self, epoch: Epoch) -> None:
         """Refuse an act of a leader that is none any more."""
@@ -114,8 +123,12 @@ class Tx:
         aging_s = self._aging.get(queue)
         if aging_s is None:
             found = self.run("store.aging_ms", queue).fetchone()
-            aging_s = self._aging_s if found is None or found[0] is None else found[0] / 1000
-            self._aging[queue] = aging_s
+            aging_s = self.know_aging(queue, None if found is None else found[0])
+        return aging_s
+
+    def know_aging(self, queue: str, aging_ms: int | None) -> float:
+        """What the queue's row says; None: the store's own setting."""
+        aging_s = self._aging[queue] = self._aging_s if aging_ms is None else aging_ms / 1000
         return aging_s
 
     def count(self, queue: str, column: int, jobs: int) -> None:
@@ -159,12 +172,12 @@ class Tx:
     def lock(self, name: str, *values: object) -> None:
         """Lock rows, where transactions go on side by side."""
         if self.concurrent:
-            self.run(name, *values)
+            self.do(name, *values)
 
     def set_waiting(self, waiting: int) -> None:
         """Whether the leader waits for a ring."""
         if self.concurrent or self.row.waiting != waiting:
-            self.run("store.set_waiting", waiting)
+            self.do("store.set_waiting", waiting)
 
     def look_again(self) -> None:
         """For a leader that waits: what was committed while it said so rings it, for nobody else will."""
@@ -187,7 +200,7 @@ class Tx:
         if not (self._ready or self._room):
             return
         if self.concurrent:
-            values = self.array(sorted(self._ready)), int(self._room)
+            values = self.array(sorted(self._ready)), int(self._room), *self.bell
             self._connection.later(self._statements["bells.wake"], values, self._woke)
         elif self.row.waiting:
             self._wake_now()
@@ -218,6 +231,8 @@ class Part:
     _dialect: Dialect
     _options: SqlStoreOptions
     _store_id: str
+    _bell: tuple[object, ...] = ()
+    """What `bells.wake` needs besides, to ring the leader."""
 
     def ring(self, topic: str) -> None:
         """Wake who listens."""
@@ -234,7 +249,11 @@ class Part:
         """At each sweep."""
 
     def _tell(self, connection: Connection, rings: set[str]) -> None:
-        """Just before the commit."""
+        """Just before the commit: what is to be rung once it is done."""
+
+    def _told(self, topic: str) -> None:
+        """After the commit: others were told by `_tell`, or are now."""
+        self.ring(topic)
 
     @contextmanager
     def _act(self, *, durable: bool = False, fence: Fence = Fence.LOOK) -> Generator[Tx]:
@@ -245,9 +264,12 @@ class Part:
             yield tx
             tx.settle()
             tx.wake()
-            self._tell(connection, tx.rings)
+            told = set(tx.rings)
+            self._tell(connection, told)
+        if tx.rang and tx.concurrent:
+            self._told("leader")
         for topic in tx.rings:
-            self.ring(topic)
+            (self._told if topic in told else self.ring)(topic)
 
     @contextmanager
     def _look(self) -> Generator[Tx]:
@@ -266,7 +288,9 @@ class Part:
         if row.store_id != self._store_id:
             raise StoreReset(f"job store {self._database.name}: is another than the one that was opened; "
                              "start the node again")
-        return Tx(connection, self._dialect, row, self._now_ms(row), self._options.aging_s)
+        tx = Tx(connection, self._dialect, row, self._now_ms(row), self._options.aging_s)
+        tx.bell = self._bell
+        return tx
 
 
 _S = TypeVar("_S", bound=Part)
@@ -291,18 +315,27 @@ def again(act: Callable[Concatenate[_S, _P], _R]) -> Callable[Concatenate[_S, _P
     return tried
 
 
-def greeter(statements: Mapping[str, str]) -> Callable[[Connection, Fence], StoreRow]:
+class Greeter:
     """What is done first in each transaction: read the store's row."""
-    texts = {fence: statements[f"store.{fence.value}"] for fence in Fence}
 
-    def greet(connection: Connection, fence: Fence) -> StoreRow:
-        found = connection.run(texts[fence]).fetchone()
+    def __init__(self, statements: Mapping[str, str]) -> None:
+        """Take the dialect's statements."""
+        self._statements = {fence: statements[f"store.{fence.value}"] for fence in Fence}
+
+    def statement(self, fence: Fence) -> str:
+        """What reads the row, and holds it so."""
+        return self._statements[fence]
+
+    def row(self, found: Sequence[Any] | None) -> StoreRow:
+        """The row that was read, if it is one that we can work with."""
         if found is None:
             raise StoreReset("the store was emptied; start the node again")
-        row = StoreRow(*found[:8], tuple(found[8:]))  # type: ignore[call-arg]  # mypy counts a slice as any length
+        row = StoreRow._make((*found[:8], tuple(found[8:])))
         if row.schema_version > SCHEMA_VERSION:
             raise SchemaTooNew(f"the store was migrated to schema version {row.schema_version}, this callboard knows "
                                f"{SCHEMA_VERSION}; upgrade callboard on this machine")
         return row
 
-    return greet
+    def __call__(self, connection: Connection, fence: Fence) -> StoreRow:
+        """Read it."""
+        return self.row(connection.run(self._statements[fence]).fetchone())

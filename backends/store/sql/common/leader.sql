@@ -19,13 +19,13 @@ WHERE s.ended_ms IS NULL AND h.held > 0
 SELECT q.queue, (
     SELECT count(*) FROM (
         SELECT 1 FROM callboard_jobs {by callboard_jobs_ready}
-        WHERE queue = q.queue AND state = 1 AND losses < 2 LIMIT ?1))
+        WHERE queue = q.queue AND state = 1 AND losses < 2 LIMIT ?1) AS first)
 FROM callboard_queues q WHERE q.paused = 0
 
 -- name: isolated
 SELECT n, id, queue FROM (
     SELECT n, id, queue, row_number() OVER (PARTITION BY queue ORDER BY rank, n) AS place
-    FROM callboard_jobs {by callboard_jobs_isolated} WHERE state = 1 AND losses >= 2)
+    FROM callboard_jobs {by callboard_jobs_isolated} WHERE state = 1 AND losses >= 2) AS placed
 WHERE place <= 4 AND queue IN (SELECT queue FROM callboard_queues WHERE paused = 0)
 
 -- name: session_for

@@ -23,28 +23,28 @@ WHERE j.n {ints ?} ORDER BY j.n DESC
 
 -- name: scan_page
 SELECT n FROM callboard_jobs {scan}
-WHERE state = ?1 AND (?2 IS NULL OR queue = ?2) AND n < ?3 ORDER BY n DESC LIMIT ?4
+WHERE state = ?1 AND {any queue ?2} AND n < ?3 ORDER BY n DESC LIMIT ?4
 
 -- name: page_delayed
 SELECT n FROM callboard_jobs {by callboard_jobs_delayed}
-WHERE state = 0 AND (?2 IS NULL OR queue = ?2) AND n < ?3 ORDER BY n DESC LIMIT ?4
+WHERE state = 0 AND {any queue ?2} AND n < ?3 ORDER BY n DESC LIMIT ?4
 
 -- name: page_ready
 SELECT n FROM (
     SELECT n FROM callboard_jobs {by callboard_jobs_ready}
-    WHERE state = 1 AND losses < 2 AND (?2 IS NULL OR queue = ?2) AND n < ?3
+    WHERE state = 1 AND losses < 2 AND {any queue ?2} AND n < ?3
     UNION ALL
     SELECT n FROM callboard_jobs {by callboard_jobs_isolated}
-    WHERE state = 1 AND losses >= 2 AND (?2 IS NULL OR queue = ?2) AND n < ?3)
+    WHERE state = 1 AND losses >= 2 AND {any queue ?2} AND n < ?3) AS both_kinds
 ORDER BY n DESC LIMIT ?4
 
 -- name: page_held
 SELECT n FROM callboard_jobs {by callboard_jobs_held}
-WHERE state IN (2, 3) AND state = ?1 AND (?2 IS NULL OR queue = ?2) AND n < ?3 ORDER BY n DESC LIMIT ?4
+WHERE state IN (2, 3) AND state = ?1 AND {any queue ?2} AND n < ?3 ORDER BY n DESC LIMIT ?4
 
 -- name: page_over
 SELECT n FROM callboard_jobs {by callboard_jobs_over}
-WHERE state >= 4 AND state = ?1 AND (?2 IS NULL OR queue = ?2) AND n < ?3 ORDER BY n DESC LIMIT ?4
+WHERE state >= 4 AND state = ?1 AND {any queue ?2} AND n < ?3 ORDER BY n DESC LIMIT ?4
 
 -- name: set_paused
 UPDATE callboard_queues SET paused = ? WHERE queue = ?
@@ -81,7 +81,7 @@ WHERE queue = ?1 AND state IN (2, 3) AND state = 2 AND n <= ?2 LIMIT ?3 {lock}
 
 -- name: failed_rows
 SELECT n FROM callboard_jobs {by callboard_jobs_over}
-WHERE state >= 4 AND state = 5 AND (?1 IS NULL OR queue = ?1) AND n <= ?2 LIMIT ?3 {lock}
+WHERE state >= 4 AND state = 5 AND {any queue ?1} AND n <= ?2 LIMIT ?3 {lock}
 
 -- name: forget_desired
 DELETE FROM callboard_desired WHERE queue = ?
@@ -108,7 +108,7 @@ ON CONFLICT (name) DO UPDATE
 SET cron = ?2, timezone = ?3, missed = ?4, window_s = ?5, job = ?6, last_tick_ms = ?7, version = ?8
 
 -- name: remove_schedule
-DELETE FROM callboard_schedules WHERE name = ? {lock}
+DELETE FROM callboard_schedules WHERE name = ?
 
 -- name: move_tick
 UPDATE callboard_schedules SET last_tick_ms = ? WHERE name = ? AND last_tick_ms = ?

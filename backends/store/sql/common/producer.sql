@@ -1,6 +1,9 @@
 -- name: live_jobs
 SELECT delayed + ready + assigned + running FROM callboard_queues WHERE queue = ?
 
+-- name: queues_of
+SELECT queue, aging_ms FROM callboard_queues WHERE queue {texts ?}
+
 -- name: insert
 INSERT INTO callboard_jobs (id, queue, state, has_failed_hook, priority, rank, due_ms, pushed_ms, name, max_attempts,
     timeout_s, backoff, unique_key, body)

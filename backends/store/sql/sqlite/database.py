@@ -46,6 +46,10 @@ class SqliteConnection(sqlite3.Connection):
 
     run = sqlite3.Connection.execute
 
+    def do(self, statement: str, values: Sequence[object] = (), /) -> None:
+        """Run a statement whose answer nobody needs."""
+        self.execute(statement, values)
+
     def many(self, statement: str, rows: Sequence[tuple[object, ...]], /) -> int:
         """Run a statement for each row."""
         return self.executemany(statement, rows).rowcount

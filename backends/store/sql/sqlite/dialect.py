@@ -20,6 +20,9 @@ _MACROS: Final = {
 
 def macro(word: str, argument: str) -> str:
     """What a common statement's macro is here."""
+    if word == "any":
+        column, value = argument.split()
+        return f"({value} IS NULL OR {column} = {value})"
     return _MACROS[word].format(argument)
 
 

@@ -8,7 +8,7 @@ from callboard.backends.clock import machine_boot_id
 from callboard.backends.socket_bells import SocketBells
 from callboard.backends.store.sql.options import SqlStoreOptions
 from callboard.backends.store.sql.store import SqlStore
-from callboard.backends.store.sql.tx import greeter
+from callboard.backends.store.sql.tx import Greeter
 from callboard.core.records import Characteristics
 from callboard.core.storeclock import Anchor, drop_anchor, follow, holds, now_s
 
@@ -81,4 +81,4 @@ def open_sqlite(path: str, *, clock: Clock, options: SqlStoreOptions = _DEFAULTS
     """
     dialect = sqlite_dialect(options.table_prefix)
     prepare(path, options.busy_s, options.table_prefix)
-    return SqliteStore(Database(path, options.busy_s, greeter(dialect.statements)), dialect, clock, options)
+    return SqliteStore(Database(path, options.busy_s, Greeter(dialect.statements)), dialect, clock, options)

@@ -42,10 +42,34 @@ _SQLITE: Final = (
     "ALTER TABLE callboard_queues ADD COLUMN max_depth INTEGER",
 )
 
+_POSTGRESQL: Final = (
+    """ALTER TABLE callboard_jobs
+        ADD COLUMN doubts integer NOT NULL DEFAULT 0,
+        ADD COLUMN once smallint NOT NULL DEFAULT 0,
+        ADD COLUMN unique_until smallint NOT NULL DEFAULT 1,
+        ADD COLUMN awaited smallint NOT NULL DEFAULT 0,
+        ADD COLUMN expires_ms bigint,
+        ADD COLUMN result_ttl_ms bigint NOT NULL DEFAULT 3600000,
+        ADD COLUMN assigned_ms bigint, ADD COLUMN taken_ms bigint, ADD COLUMN started_ms bigint,
+        ADD COLUMN node text COLLATE "C",
+        ADD COLUMN progress_fraction double precision, ADD COLUMN progress_message text, ADD COLUMN progress_ms bigint,
+        ADD COLUMN result_until_ms bigint, ADD COLUMN result bytea,
+        ADD COLUMN history bytea""",
+    "CREATE INDEX callboard_jobs_alone ON callboard_jobs (session) WHERE state IN (2, 3) AND losses >= 2",
+    """CREATE INDEX callboard_jobs_expires ON callboard_jobs (expires_ms)
+        WHERE expires_ms IS NOT NULL AND state IN (0, 1) AND step = 0""",
+    "CREATE INDEX callboard_jobs_results ON callboard_jobs (result_until_ms) WHERE result_until_ms IS NOT NULL",
+    """CREATE TABLE callboard_periods (
+        unique_key text COLLATE "C" PRIMARY KEY, id text COLLATE "C" NOT NULL, until_ms bigint NOT NULL
+    )""",
+    "CREATE INDEX callboard_periods_until ON callboard_periods (until_ms)",
+    "ALTER TABLE callboard_queues ADD COLUMN max_depth bigint",
+)
+
 
 def upgrade() -> None:
     """Add what is new."""
-    run({"sqlite": _SQLITE})
+    run({"sqlite": _SQLITE, "postgresql": _POSTGRESQL})
 
 
 def downgrade() -> None:
