@@ -1,6 +1,7 @@
 """Every cluster backend: nodes are members until they leave or are not heard of."""
 
 import math
+import threading
 from dataclasses import replace
 
 import cluster_kit
@@ -50,6 +51,17 @@ def test_the_watch_tells_who_comes_goes_and_changes(rig: ClusterRig):
     rig.told(rig.b, lambda: rig.b.nodes() == (info("n1", host="elsewhere"),), "n1 changed")
     rig.a.unregister("boot-n1")
     rig.told(rig.b, lambda: rig.b.nodes() == (), "n1 left")
+
+
+def test_a_watch_that_was_there_before_is_told_of_each_change(rig: ClusterRig):
+    hint = threading.Event()
+    rig.b.watch(hint.set)
+    assert hint.wait(rig.wait_s), "a watch is called once soon"
+    for change in (lambda: rig.a.register(info("n1"), 30.0), lambda: rig.a.register(info("n2"), 30.0),
+                   lambda: rig.a.register(info("n1", host="elsewhere"), 30.0), lambda: rig.a.unregister("boot-n2")):
+        hint.clear()
+        change()
+        assert hint.wait(rig.wait_s)
 
 
 def test_two_lives_of_one_name_are_two_members(rig: ClusterRig):

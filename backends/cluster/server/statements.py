@@ -57,6 +57,16 @@ def _words(server: str, table: str) -> Mapping[str, str]:
     }
 
 
+def texts(server: str) -> Mapping[str, str]:
+    """The statements as the files have them, by name."""
+    found: dict[str, str] = {}
+    for file in ("common.sql", f"{server}.sql"):
+        for part in files(__package__ or "").joinpath(file).read_text(encoding="utf-8").split(_MARK)[1:]:
+            name, _, body = part.partition("\n")
+            found[name.strip()] = "\n".join(line for line in body.splitlines() if line and not line.startswith("--"))
+    return found
+
+
 @cache
 def load(server: str, prefix: str = PREFIX) -> Mapping[str, str]:
     """All statements for a server, by name; values stand as %(name)s.
@@ -66,12 +76,8 @@ def load(server: str, prefix: str = PREFIX) -> Mapping[str, str]:
         prefix: what the tables' names begin with.
     """
     checked_prefix(prefix)
-    found: dict[str, str] = {}
-    for file in ("common.sql", f"{server}.sql"):
-        text = files(__package__ or "").joinpath(file).read_text(encoding="utf-8")
-        for part in text.split(_MARK)[1:]:
-            name, _, body = part.partition("\n")
-            lines = [line for line in body.splitlines() if line.strip() and not line.startswith("--")]
-            filled = _WORD.sub(lambda word: _words(server, word[2] or "")[word[1]], "\n".join(lines))
-            found[name.strip()] = filled.replace(PREFIX, prefix)
-    return found
+
+    def fill(word: re.Match[str]) -> str:
+        return _words(server, word[2] or "")[word[1]]
+
+    return {name: _WORD.sub(fill, text).replace(PREFIX, prefix) for name, text in texts(server).items()}
