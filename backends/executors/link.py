@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from callboard.backends.executors.rawoutput import RawOutput
 from callboard.backends.executors.shared import MASK, REVOKED, RING, SharedState, memory_fd
@@ -44,12 +44,8 @@ class Entry(NamedTuple):
     timeout_s: float
 
 
-class Waiting(NamedTuple):
-    """A job for a child, with what it is expected to take and its time limit, in seconds."""
-
-    job: TakenJob
-    expected_s: float
-    timeout_s: float
+Waiting: TypeAlias = "tuple[TakenJob, float, float]"
+"""A job for a child, with what it is expected to take and its time limit, in seconds. Made once a job."""
 
 
 class ChildLink:
@@ -185,12 +181,13 @@ class ChildLink:
 
     def keep(self, waiting: Waiting) -> None:
         """Keep a slot free for a careful job."""
-        self.kept[waiting.job.token] = waiting
-        self.alone = waiting.job.losses > 0
+        job = waiting[0]
+        self.kept[job.token] = waiting
+        self.alone = job.losses > 0
 
     def unkeep(self, token: Token) -> TakenJob:
         """Keep nothing for it any more. Raises KeyError when nothing is kept."""
-        job = self.kept.pop(token).job
+        job = self.kept.pop(token)[0]
         if not self.held and not self.kept:
             self.alone = False
         return job
@@ -239,7 +236,7 @@ class ChildLink:
             if len(batch) == 1:
                 return batch
             return [job for entry in entries if entry.job is not None
-                    for job in self.give([Waiting(entry.job, entry.expected_s, entry.timeout_s)], default_timeout_s)]
+                    for job in self.give([(entry.job, entry.expected_s, entry.timeout_s)], default_timeout_s)]
         return []
 
     def entry(self, index: int) -> Entry | None:

@@ -6,7 +6,6 @@ import signal
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from callboard.backends.executors.link import Waiting
 from callboard.core.childdeath import fates
 from callboard.core.codec import FRAME_MAX_BYTES
 from callboard.core.errorrecord import RECORD_MAX_BYTES, error_record
@@ -17,9 +16,9 @@ from callboard.core.result import RESULT_MAX_BYTES
 from callboard.core.runs import EndKind, RunEnd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from callboard.backends.executors.link import ChildLink, Entry
+    from callboard.backends.executors.link import ChildLink, Entry, Waiting
     from callboard.core.records import ErrorRecord, TakenJob, Token
 
 _NS: Final = 1e9
@@ -69,23 +68,31 @@ class PoolJobs:
         open_links = [link for link in links if link.takes]
         if not open_links:
             return []
-        expected = self.expectations.of
-        line = ((expected(job.name) or UNKNOWN, _need(job)) for job in self._backlog)
+        line: list[tuple[float, Need]] = []
         batches: dict[int, list[Waiting]] = {}
-        for position in place(line, [link.load() for link in open_links]):
+        placed = place(self._line(line), [link.load() for link in open_links])
+        for position, (expected_s, need) in zip(placed, line, strict=False):
             job = self._backlog.popleft()
-            waiting = Waiting(job, expected(job.name) or UNKNOWN, job.timeout_s or self.timeout_s)
-            if job.doubts or job.at_most_once:
-                open_links[position].keep(waiting)
+            if need and job.careful:
+                open_links[position].keep((job, expected_s, job.timeout_s or self.timeout_s))
                 self.poised.append(job.token)
             else:
-                batches.setdefault(position, []).append(waiting)
+                batches.setdefault(position, []).append((job, expected_s, job.timeout_s or self.timeout_s))
         for position, batch in batches.items():
             link = open_links[position]
-            link.alone = batch[-1].job.losses > 0
+            link.alone = batch[-1][0].losses > 0
             for job in link.give(batch, self.timeout_s):
                 self._unfit(job)
         return [(open_links[position], min(limit_s for _, _, limit_s in batch)) for position, batch in batches.items()]
+
+    def _line(self, seen: list[tuple[float, Need]]) -> Iterator[tuple[float, Need]]:
+        """For `place`, which looks no further than it has to; `seen` gets what it looked at."""
+        expected = self.expectations.of
+        for job in self._backlog:
+            need = Need.ROOM if not (job.losses or job.doubts or job.at_most_once) else _need(job)
+            found = (expected(job.name) or UNKNOWN, need)
+            seen.append(found)
+            yield found
 
     def admit(
         self, tokens: Iterable[Token], refused: Iterable[Token], links: Iterable[ChildLink],
@@ -96,7 +103,7 @@ class PoolJobs:
         for token in tokens:
             link = keepers.get(token)
             if link is not None:
-                given.append((link, link.kept[token].timeout_s))
+                given.append((link, link.kept[token][2]))
                 for job in link.admit(token, self.timeout_s):
                     self._unfit(job)
         self._not_started(keepers[token].unkeep(token) for token in refused if token in keepers)
@@ -264,7 +271,7 @@ def _record(error: object) -> ErrorRecord | None:
 def _need(job: TakenJob) -> Need:
     if job.losses:
         return Need.CHILD
-    return Need.SLOT if job.doubts or job.at_most_once else Need.ROOM
+    return Need.SLOT if job.careful else Need.ROOM
 
 
 def _result(value: object) -> bytes | None:
