@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from callboard.core.errors import QueueError
 from callboard.core.messages import Marked
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from callboard.actors.lane import Lane
-    from callboard.core.ports import Executor, JobStore, LifeStore
-    from callboard.core.records import Progress, SessionId, TakenJob, Token
+    from callboard.core.ports import Executor, JobStore
+    from callboard.core.records import SessionId, TakenJob, Token
 
 LOOK_S: Final = 0.005
 """Seconds from a start to the look whether it goes on: what is shorter is never marked, and costs no call."""
@@ -33,7 +33,7 @@ class Marks:
 
     def __init__(self, store: JobStore, executor: Executor, answer: Callable[[Marked], None]) -> None:
         """`answer` tells the Worker, from the lane's thread."""
-        self._store = life_of(store)
+        self._store = store
         self._executor = executor
         self._answer = answer
         self._marked: set[Token] = set()
@@ -110,18 +110,3 @@ class Marks:
         self._marked.clear()
         self._asked.clear()
         self._asking.clear()
-
-
-class _Deaf:
-    """Stands in for a store that keeps no marks: what it calls running has begun."""
-
-    def mark_started(self, _session: SessionId, _jobs: Sequence[Held]) -> tuple[Held, ...]:
-        return ()
-
-    def report_progress(self, _session: SessionId, _reports: Sequence[Progress]) -> None:
-        """Nobody reads it."""
-
-
-def life_of(store: JobStore) -> LifeStore:
-    """The store's LifeStore; to go when JobStore includes it."""
-    return cast("LifeStore", store if hasattr(store, "mark_started") else _Deaf())

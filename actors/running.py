@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from callboard.actors.base import Actor, Parts, handles
 from callboard.actors.ends import EndsBuffer
-from callboard.actors.marks import LOOK_S, Marks, life_of
+from callboard.actors.marks import LOOK_S, Marks
 from callboard.core.errors import QueueError
 from callboard.core.messages import CancelJobs, EndsReady, MarkDue, Marked, ProgressDue
 from callboard.core.records import Held, Progress
@@ -100,7 +100,7 @@ class Running(Actor):
 
         def call() -> None:
             try:
-                life_of(self.parts.store).report_progress(session, reports)
+                self.parts.store.report_progress(session, reports)
             except QueueError:
                 self._ends.say_again(said)
                 self.tell_self(ProgressDue())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from callboard.core.ports.life import LifeStore
 from callboard.core.ports.operators import OperatorStore
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ class NodeStore(Protocol):
         ...
 
 
-class JobStore(Producer, LeaderStore, NodeStore, OperatorStore, Protocol):
+class JobStore(Producer, LeaderStore, NodeStore, OperatorStore, LifeStore, Protocol):
     """Where jobs live and survive. It is the truth, also about who runs what."""
 
     @property
