@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from callboard.actors.base import ELECTOR, Actor, Parts, handles
+from callboard.actors.base import DISPATCHER, ELECTOR, Actor, Parts, handles
 from callboard.core.errors import QueueError
 from callboard.core.messages import (
+    AskMembers,
     Begin,
     Campaign,
     CampaignAnswer,
     ClusterChanged,
     JoinCluster,
     LeaveCluster,
+    MembersSeen,
     Renew,
     RenewAnswer,
     Resign,
@@ -100,6 +102,18 @@ class Cluster(Actor):
                 self.parts.cluster.unregister(message.boot_id)
             except QueueError as error:
                 self.emit("cluster.unregister_failed", error=str(error))
+
+        self._run(self._calls, call)
+
+    @handles(AskMembers)
+    def members(self, message: AskMembers) -> None:
+        """The members now; a backend that does not answer says nothing of them."""
+        def call() -> None:
+            try:
+                boot_ids = tuple(info.boot_id for info in self.parts.cluster.nodes())
+            except QueueError:  # campaigns and registrations tell of the outage
+                boot_ids = None
+            self.tell(DISPATCHER, MembersSeen(message.number, boot_ids))
 
         self._run(self._calls, call)
 

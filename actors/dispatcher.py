@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from callboard.actors.base import DISPATCHER, ELECTOR, HEARTBEAT, WORKER, Actor, Parts, handles
 from callboard.actors.commands import Commands
+from callboard.actors.suspicion import WAIT_S, Suspicion
 from callboard.core import assignment
 from callboard.core.errors import QueueFull, StaleEpoch, StoreError, TermRefused, Unavailable
 from callboard.core.messages import (
@@ -16,6 +17,7 @@ from callboard.core.messages import (
     Hello,
     Hold,
     Lead,
+    MembersSeen,
     Message,
     PollDue,
     Progress,
@@ -52,6 +54,8 @@ class Dispatcher(Actor):
         self._trusted_until_s = -math.inf
         self._credits = assignment.Credits()
         self._watch = Watch()
+        self._suspicion = Suspicion(parts)
+        self._rounds_from_s = -math.inf
         self._due_at_s = 0.0
         self._prune_at_s = 0.0
         self._waiting = False
@@ -90,11 +94,13 @@ class Dispatcher(Actor):
             self._epoch = epoch
             self.parts.epoch[0] = epoch.number
             self._credits, self._watch = assignment.Credits(), Watch(gap_max_s=2 * self._sweep_s())
+            self._suspicion.begin()
             self._due_at_s = self._prune_at_s = 0.0
             self._waiting = False
             self.emit("dispatcher.term_begun", term=term.number)
+            self._rounds_from_s = self.now() + WAIT_S
+            self.later(WAIT_S, Round())
             self.sweep(SweepDue())
-            self._round()
 
     @handles(Trust)
     def trust(self, message: Trust) -> None:
@@ -130,6 +136,13 @@ class Dispatcher(Actor):
         """Nothing is taken for this node until it has a new session."""
         self._session = None
 
+    @handles(MembersSeen)
+    def members_seen(self, message: MembersSeen) -> None:
+        """Who is a member: what a new leader's first round waits for."""
+        if self._suspicion.heard(message):
+            self._rounds_from_s = -math.inf
+            self._round()
+
     # Rounds
 
     @handles(PollDue)
@@ -154,7 +167,7 @@ class Dispatcher(Actor):
         epoch = self._epoch
         if epoch is None or not self.parts.config.distribute:
             return
-        if not self._trusted():
+        if not self._trusted() or self.now() < self._rounds_from_s:
             return
         try:
             self._promote(epoch)
@@ -181,7 +194,8 @@ class Dispatcher(Actor):
         self._due_at_s = now_s if promoted.moved else now_s + wait_s
 
     def _assign(self, epoch: Epoch, survey: Survey) -> None:
-        plan, self._credits = assignment.plan(survey, self._credits, max_batch=self.parts.config.assign_batch_max)
+        seen = self._suspicion.trusted(survey, self._watch)
+        plan, self._credits = assignment.plan(seen, self._credits, max_batch=self.parts.config.assign_batch_max)
         lone = len(survey.sessions) < 2  # noqa: PLR2004 - its own Workers tell when capacity comes free
         if plan.empty and (self._waiting or (lone and any(survey.ready.values()))):
             return
@@ -240,6 +254,7 @@ class Dispatcher(Actor):
             survey = self.parts.store.survey(epoch, 1)
             readings = {view.session: Reading(view.counter, view.ttl_s) for view in survey.sessions}
             self._watch, over = observe(self._watch, readings, started_s, ok=True, took_s=self.now() - started_s)
+            self._suspicion.ask(survey.sessions, self.now())
             for session in over:
                 self._end(epoch, session, readings[session].counter, survey)
             if started_s >= self._prune_at_s:

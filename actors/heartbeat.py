@@ -27,6 +27,7 @@ from callboard.core.messages import (
     SessionOver,
 )
 from callboard.core.records import Desired, PoolReport, SessionId
+from callboard.core.suspicion import MEMBER_SHARE
 
 if TYPE_CHECKING:
     from callboard.actors.lane import Lane
@@ -135,7 +136,7 @@ class Heartbeat(Actor):
         self._extend(message.started_boot_s)
         self.tell(DISPATCHER, SessionOpened(self._session))
         self.parts.directory.tell_all(WORKER, SessionOpened(self._session))
-        self.tell(CLUSTER, JoinCluster(self.parts.info, self.parts.config.session_ttl_s))
+        self._join()
         self.later(0.0, BeatDue())
 
     def _beaten(self, message: BeatAnswered) -> None:
@@ -144,7 +145,7 @@ class Heartbeat(Actor):
             self._failing = False
             self.emit("heartbeat.store_back")
         self._extend(message.started_boot_s)
-        self.tell(CLUSTER, JoinCluster(self.parts.info, self.parts.config.session_ttl_s))
+        self._join()
         if message.desired != self._desired:
             self._desired = message.desired
             self.parts.directory.tell_all(WORKER, DesiredChanged(message.desired))
@@ -152,6 +153,9 @@ class Heartbeat(Actor):
             self.parts.directory.tell_all(WORKER, CancelJobs(message.cancels))
         if message.waiting:
             self.parts.directory.tell_all(WORKER, Rung())
+
+    def _join(self) -> None:
+        self.tell(CLUSTER, JoinCluster(self.parts.info, MEMBER_SHARE * self.parts.config.session_ttl_s))
 
     def _extend(self, started_s: float) -> None:
         ttl_s = self.parts.config.session_ttl_s

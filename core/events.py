@@ -55,6 +55,9 @@ EVENTS: Final[dict[str, EventDoc]] = {
     "dispatcher.worker_away": EventDoc("warning", "a Worker is being restarted; its jobs heal: pool, jobs"),
     "dispatcher.session_ended": EventDoc("warning", "a node's heartbeat stood still; its jobs go to others: session, "
                                                     "of_node, handed_back, lost, quarantined"),
+    "dispatcher.session_suspected": EventDoc("info", "a node's heartbeat is late, or it is no member: it gets "
+                                                     "nothing new: session, of_node"),
+    "dispatcher.session_trusted": EventDoc("info", "a suspected node gave a sign of life: session, of_node"),
     "dispatcher.pruned": EventDoc("info", "finished jobs over the bounds of age and number were removed: jobs"),
     "dispatcher.store_away": EventDoc("error", "the store can't be reached; assigning pauses: error"),
     "dispatcher.store_back": EventDoc("info", "the store answers again"),

@@ -47,6 +47,7 @@ from callboard.core.messages.election import (
 )
 from callboard.core.messages.sessions import (
     Abandoned,
+    AskMembers,
     BeatAnswered,
     BeatDue,
     CancelJobs,
@@ -55,6 +56,7 @@ from callboard.core.messages.sessions import (
     JoinCluster,
     LeaseExtended,
     LeaveCluster,
+    MembersSeen,
     OpenAnswered,
     PoolChanged,
     SessionOpened,
@@ -97,6 +99,7 @@ __all__ = [
     "Abandoned",
     "ActorFailed",
     "Adjust",
+    "AskMembers",
     "AskStatus",
     "BeatAnswered",
     "BeatDue",
@@ -130,6 +133,7 @@ __all__ = [
     "LeaveCluster",
     "MarkDue",
     "Marked",
+    "MembersSeen",
     "Message",
     "NodeStatus",
     "OpenAnswered",

@@ -124,6 +124,26 @@ class JoinCluster(Message):
     ttl_s: float
 
 
+@message(54)
+class AskMembers(Message):
+    """Dispatcher to Cluster, in a term: who is a member? MembersSeen comes back, with this number."""
+
+    number: int
+
+
+@message(55)
+class MembersSeen(Message):
+    """Cluster to Dispatcher: the boot ids of the members.
+
+    Attributes:
+        boot_ids: None when the backend did not answer.
+    """
+
+    control: ClassVar[bool] = True
+    number: int
+    boot_ids: tuple[str, ...] | None
+
+
 @message(51)
 class LeaveCluster(Message):
     """Heartbeat to Cluster."""

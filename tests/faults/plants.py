@@ -21,6 +21,7 @@ from callboard.backends.executors import host, pool
 from callboard.backends.store.sql import assign, changes, node, producer, schedules
 from callboard.backends.store.sql.sqlite import store as sqlite_store
 from callboard.backends.store.sql.sqlite.dialect import sqlite_dialect
+from callboard.core import suspicion
 from callboard.core.errors import QueueError
 from callboard.core.lifecycle import Charge
 from callboard.core.records import Held, Outcome, OutcomeKind, PushReceipt, Token
@@ -61,6 +62,11 @@ def push_acknowledged_before_commit():
 def no_rescue():
     """G2: the leader ends no session."""
     dispatcher.Dispatcher._end = lambda *_: None
+
+
+def nobody_suspected():
+    """G7: jobs go to dead nodes until their sessions are over."""
+    suspicion.suspects = lambda *_: frozenset()
 
 
 def acknowledged_before_run():
@@ -244,5 +250,5 @@ PLANTS: dict[str, Callable[[], None]] = {
     for function in (released_before_the_child_is_dead, last_tick_not_compared, leases_by_wall_clock, wall_jumps,
                      push_acknowledged_before_commit, no_rescue, acknowledged_before_run, charged_at_assign,
                      matched_by_id, token_reused, losses_not_counted, no_isolation, late_copies, held_finishes,
-                     late_ticks, minute_a_second, flood_from_within, unbounded_mailbox)
+                     late_ticks, minute_a_second, flood_from_within, unbounded_mailbox, nobody_suspected)
 }

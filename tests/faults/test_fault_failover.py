@@ -4,13 +4,14 @@ import faultjobs
 import pytest
 from faulthistory import bit, hold
 from faultkit import FULL, boot_s, tell, within
-from faultstores import on_each_store
+from faultstores import on_each_store, with_mutants
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600 if FULL else 120)]
 
 KILLS = 30 if FULL else 3
 LEASE_TTL_S = 1.5
 BOUND_S = LEASE_TTL_S + 1.0
+SESSION_TTL_S = 6.0
 
 
 def first_start(nodes, jobs):
@@ -57,3 +58,37 @@ def test_kill_9_of_either_node_and_the_other_assigns_in_time(fleet, kind):
          f"{p95_s:.2f} s (p95), {leaders[-1]:.2f} s (max); of a follower: {max(followers):.2f} s (max)")
     bit(len({event["epoch"] for event in history.named("dispatcher.term_begun")}) > KILLS, "leadership never changed")
     hold(leaders[-1] < BOUND_S, "G7", f"the other assigned only after {leaders[-1]:.2f} s")
+
+
+def kill_and_push(nodes, node):
+    """Kill it; once its death is suspected, or another leads, push: nobody may wait for the end of its session."""
+    leads = node is nodes.leader()
+    dead = nodes.kill(node)
+    del nodes.nodes[node.name]
+    killed_s = boot_s()
+    bound_s = BOUND_S + 1.0 if leads else SESSION_TTL_S / 2 + 2.0
+    noticed = within(lambda: any(event["session"] == dead.session
+                                 for event in nodes.history().named("dispatcher.session_suspected")), bound_s)
+    hold(noticed, "G7", "nobody suspects the dead node")
+    suspected_s = boot_s() - killed_s
+    ids = set(nodes.queue.push_many(faultjobs.noop.bind() for _ in range(100)))
+    done = within(lambda: ids <= {run.job for run in nodes.history().runs}, 2.0)
+    bit(not nodes.file.ended(dead.session), "the dead node's session was over before the jobs could go to it")
+    hold(done and not nodes.file.held_by(node).assigned, "G7", "jobs were assigned to a node that is dead")
+    return suspected_s
+
+
+def bury(nodes):
+    """A follower dies, then the leader; a third node works on."""
+    nodes.start_all("n1", "n2", "n3")
+    leader = nodes.leader()
+    follower = next(node for node in nodes.nodes.values() if node is not leader)
+    took = [kill_and_push(nodes, follower), kill_and_push(nodes, leader)]
+    tell(f"a dead node gets nothing new {took[0]:.2f} s after its death, the dead leader after {took[1]:.2f} s "
+         f"(lease ttl {LEASE_TTL_S:g} s, session ttl {SESSION_TTL_S:g} s)")
+
+
+@with_mutants("nobody_suspected")
+def test_a_dead_node_gets_nothing_long_before_its_session_is_over(fleet, caught, kind, mutant):
+    nodes = fleet(mutant, kind=kind, slots=4, lease_ttl_s=LEASE_TTL_S, session_ttl_s=SESSION_TTL_S)
+    caught(mutant, lambda: bury(nodes))

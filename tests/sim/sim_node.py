@@ -15,6 +15,7 @@ from callboard.core.errors import Conflict, QueueError, SessionEnded, StaleEpoch
 from callboard.core.records import BeatReply, Epoch, NodeInfo, SessionId, Survey, Term, TermClaim
 from callboard.core.schedule import due, tick_job_id
 from callboard.core.sessions import Reading, Watch, observe
+from callboard.core.suspicion import suspects, without
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -200,7 +201,8 @@ class Node:
         survey: Survey = yield self.act(term, "survey", lambda: store.survey(epoch, BATCH), epoch)
         if self.boot_s() >= until_s:
             return
-        plan, self.credits = assignment.plan(survey, self.credits, max_batch=BATCH)
+        trusted = without(survey, suspects(survey.sessions, self.watch, {}))
+        plan, self.credits = assignment.plan(trusted, self.credits, max_batch=BATCH)
         if plan.empty:
             return
         session = self.session
