@@ -6,7 +6,7 @@ import threading
 from dataclasses import replace
 
 import pytest
-from fake_host import FakeHost
+from fake_host import JOBS_THREAD, FakeHost
 from kit import eventually
 
 from callboard.backends.clock import SystemClock
@@ -35,9 +35,12 @@ class Events:
 
     def __init__(self):
         self.seen = []
+        self.ignored = set()
         self.changed = threading.Condition()
 
     def __call__(self, line):
+        if line["event"] in self.ignored:
+            return
         with self.changed:
             self.seen.append(line)
             self.changed.notify_all()
@@ -103,8 +106,13 @@ class Bench:
         eventually(lambda: sum(row.completed for row in self.store.counts()) >= count, timeout_s,
                    f"{count} completed; {self.store.counts()}")
 
+    @staticmethod
+    def threads():
+        """How many threads there are, without those that stand for children."""
+        return sum(not thread.name.startswith(JOBS_THREAD) for thread in threading.enumerate())
+
     def wait_threads(self, count):
-        eventually(lambda: threading.active_count() <= count, 10.0,
+        eventually(lambda: self.threads() <= count, 10.0,
                    f"at most {count} threads; {[thread.name for thread in threading.enumerate()]}")
 
     def close(self):

@@ -8,6 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from callboard.core.runs import EndKind, JobSpec, RunEnd, RunningJob
 
+JOBS_THREAD = "fake-job"
+"""How the names of the threads begin that stand for children; more of them start as they are needed."""
+
 
 class FakeExecutor:
     """Runs `handler(job)` for each job; an exception of it ends the run as RAISED."""
@@ -22,7 +25,7 @@ class FakeExecutor:
         self.held = False
         self.lease_s = 0.0
         self.generation = 0
-        self.threads = ThreadPoolExecutor(64)
+        self.threads = ThreadPoolExecutor(64, thread_name_prefix=JOBS_THREAD)
         self.idle = threading.Condition(self.lock)
 
     def start(self, events):

@@ -24,7 +24,7 @@ def test_a_hundred_crashes_lose_no_ack_and_no_thread(bench, actor):
     bench.push(20, prefix="before")
     bench.wait_runs(20)
     node.events.wait("heartbeat.session_opened")
-    threads = threading.active_count()
+    threads = bench.threads()
     for number in range(CRASHES):
         bench.push(2, prefix=f"c{number}-")
         crash(node, actor, number + 1)
