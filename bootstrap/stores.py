@@ -101,6 +101,10 @@ def open_cluster(url: str, clock: Clock) -> ClusterBackend:
         from callboard.backends.cluster.redis import open_redis_cluster  # noqa: PLC0415 - loaded when used
 
         return open_redis_cluster(url)
+    if scheme_of(url, "cluster") in POSTGRESQL_SCHEMES:
+        from callboard.backends.cluster.server.postgresql import PostgresqlCluster  # noqa: PLC0415 - loaded when used
+
+        return PostgresqlCluster(url)
     from callboard.backends.cluster.sql import SqliteCluster  # noqa: PLC0415 - loaded when used
 
     return SqliteCluster(sqlite_path(url), clock=clock)

@@ -11,11 +11,9 @@ from cluster_kit import Place
 from servers import shared
 
 from callboard.backends.cluster.server.postgresql import PostgresqlCluster
-from callboard.backends.store.sql.migrations.versions import r0002_cluster
 
 OPEN = {"postgresql": PostgresqlCluster}
 KINDS = tuple(OPEN)
-TABLES = {"postgresql": r0002_cluster._POSTGRESQL, "mariadb": r0002_cluster._MARIADB}
 WIPE = (
     "DELETE FROM callboard_cluster_locks",
     "DELETE FROM callboard_cluster_nodes",
@@ -44,7 +42,7 @@ def edit(url: str, *statements: str) -> tuple:
 
 def prepare(url: str) -> None:
     """Make the tables."""
-    edit(url, *TABLES[url.partition(":")[0]])
+    OPEN[url.partition(":")[0]](url).close()
 
 
 def open_place(kind: str) -> Place:

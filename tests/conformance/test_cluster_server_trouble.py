@@ -161,7 +161,7 @@ def test_bells_are_heard_again_after_their_connection_was_lost_and_nothing_was_m
     two.subscribe(got.append)
     two.watch(hint.set)
     assert hint.wait(WAIT_S)
-    listeners = "pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'"
+    listeners = """pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN "callboard%'"""
     eventually(lambda: edit(url, f"SELECT count(*) FROM {listeners}")[0][0], WAIT_S, "it listens")  # noqa: S608 - our own words
     edit(url, f"SELECT pg_terminate_backend(pid) FROM {listeners}")  # noqa: S608 - our own words
     one.broadcast(b"while it was deaf")

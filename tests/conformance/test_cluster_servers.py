@@ -314,7 +314,7 @@ def test_an_address_that_cannot_be_read_is_refused_without_its_password(url):
         assert url.partition("@")[0].rpartition(":")[2] not in str(refused.value)
 
 
-def test_a_database_without_the_tables_says_what_to_do(url):
+def test_a_database_whose_tables_are_gone_says_so(url):
     edit(url, "DROP TABLE callboard_cluster")
-    with pytest.raises(ClusterUnavailable, match="open the job store first"):
+    with pytest.raises(ClusterUnavailable, match="tables are gone"):
         OPEN[url.partition(":")[0]](url)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from callboard.backends.cluster.checks import (
@@ -23,14 +24,14 @@ from callboard.backends.cluster.checks import (
 )
 from callboard.backends.cluster.follow import POLL_S, Follower
 from callboard.core.codec import BROADCAST_MAX_BYTES
-from callboard.core.errors import ClusterUnavailable, InvalidArgument
+from callboard.core.errors import ClusterUnavailable, InvalidArgument, StoreError, StoreReset, StoreUnavailable
 from callboard.core.records import Characteristics, LockToken, NodeInfo, Term
 
 from .link import Link
 from .statements import MESSAGES_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from callboard.core.ports import Bell
 
@@ -43,8 +44,8 @@ TIMEOUT_S: Final = 2.0
 class ServerCluster:
     """`callboard.core.ports.ClusterBackend` in a server's database, for all who can reach it."""
 
-    _ring_others = False
-    """Whether the server tells others of changes; else they poll."""
+    _bell: Mapping[str, object] = {}
+    """Values for the acts' statements: what the server rings with, if it does."""
 
     def __init__(
         self, name: str, connect: Callable[[float], Connection], *, timeout_s: float = TIMEOUT_S, poll_s: float = POLL_S
@@ -104,12 +105,12 @@ class ServerCluster:
         )[0]
         if not put:
             raise ClusterUnavailable(f"the cluster has {NODES_MAX:,} nodes, which is its limit")
-        self._changed()
+        self._follower.ring()
 
     def unregister(self, boot_id: str) -> None:
         """Leave at once."""
         self._act("unregister", boot_id=key_of(boot_id, "boot id"))
-        self._changed()
+        self._follower.ring()
 
     def nodes(self) -> tuple[NodeInfo, ...]:
         """Members now, by name; rows that are none of ours are left out."""
@@ -148,7 +149,7 @@ class ServerCluster:
         number = self._act("campaign", owner=owner, handle=handle, ttl_s=float(ttl_s))[0]
         if number is None:
             return None
-        self._changed()
+        self._follower.ring()
         return Term(int(number), owner, ttl_s, handle)
 
     def renew(self, term: Term, ttl_s: float) -> bool:
@@ -159,7 +160,7 @@ class ServerCluster:
     def resign(self, term: Term) -> None:
         """End exactly this term."""
         if is_term(term) and self._end_or_keep("resign", term):
-            self._changed()
+            self._follower.ring()
 
     def _end_or_keep(self, act: str, term: Term, **more: object) -> bool:
         done = self._act(act, self._renewals, number=term.number, owner=term.owner, handle=term.handle, **more)
@@ -183,7 +184,7 @@ class ServerCluster:
         number = self._act("broadcast", body=body, size=len(body))[0]
         if number is None:
             raise ClusterUnavailable(f"{self._name}: the broadcasts' numbers were deleted; restore them from a copy")
-        self._changed()
+        self._follower.ring()
 
     def subscribe(self, callback: Callable[[bytes], None]) -> Bell:
         """Call back with each broadcast sent from now on."""
@@ -211,11 +212,6 @@ class ServerCluster:
     def _listen(self) -> None:
         """Have the server tell of others' changes, where it can."""
 
-    def _changed(self) -> None:
-        """Our own change: others are told by the server, or poll."""
-        if not self._ring_others:
-            self._follower.ring()
-
     def close(self) -> None:
         """Close connections and end the thread; harmless when repeated."""
         self._follower.close()
@@ -226,13 +222,8 @@ class ServerCluster:
 
     def _act(self, act: str, link: Link | None = None, **values: object) -> Sequence[Any]:
         """What an act gave, after the cluster's id and state."""
-        rows = (link or self._acts).ask(act, cluster_id=self._cluster_id, bell=self._bell, **values)
+        rows = (link or self._acts).ask(act, cluster_id=self._cluster_id, **self._bell, **values)
         return self._checked(rows)[0][2:]
-
-    @property
-    def _bell(self) -> str:
-        """Names what the server rings with."""
-        return ""
 
     def _checked(self, rows: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
         """Refuse a cluster's row that is none of ours."""
@@ -244,6 +235,15 @@ class ServerCluster:
         if self._cluster_id not in {"", cluster_id}:
             raise ClusterUnavailable(f"{self._name}: the cluster was replaced by another; start the node again")
         return rows
+
+
+@contextmanager
+def guarded() -> Generator[None]:
+    """The store's errors are the cluster's here."""
+    try:
+        yield
+    except (StoreUnavailable, StoreReset, StoreError) as error:
+        raise ClusterUnavailable(str(error).replace("job store", "cluster in", 1), cause=error) from error
 
 
 def _node_of(row: Sequence[Any]) -> NodeInfo | None:

@@ -47,7 +47,7 @@ def _words(server: str, table: str) -> Mapping[str, str]:
         "sound": _sound(table),
         "ours": f"({table}.cluster_id = %(cluster_id)s AND {_sound(table)})",
         "young": f"({table}.sent_s > {now} - {MESSAGES_AGE_S} AND {table}.sent_s <= {now} + 1)",
-        "ring": "pg_notify(%(bell)s, '')::text",
+        "ring": "pg_notify(%(channel)s, %(payload)s)::text",
         "nodes_max": str(NODES_MAX),
         "locks_max": str(LOCKS_MAX),
         "messages_max": str(MESSAGES_MAX),
