@@ -37,7 +37,7 @@ CONNECTIONS_MAX: Final = 4
 MESSAGES_MAX: Final = 10_000
 _INFO_MAX_BYTES: Final = 16_384
 _LOG: Final = logging.getLogger(__name__)
-_SCRIPT: Final = lone_script(__package__, "redis")
+_SCRIPT: Final = lone_script(__name__.rpartition(".")[0], "redis")
 
 
 class RedisCluster:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 from weakref import WeakSet
 
 import redis
+from redis import exceptions as errors
 from redis.backoff import NoBackoff
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.retry import Retry
@@ -16,11 +17,13 @@ from redis.retry import Retry
 from callboard.core.errors import StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from .address import Address
 
-_KINDS: Final = {"redis": Connection, "rediss": SSLConnection, "redis+unix": UnixDomainSocketConnection}
+_KINDS: Final[dict[str, Callable[..., object]]] = {
+    "redis": Connection, "rediss": SSLConnection, "redis+unix": UnixDomainSocketConnection,
+}
 _CODES: Final = {
     "LOADING": "it is still loading its data",
     "BUSY": "a script has kept it busy for too long",
@@ -204,11 +207,11 @@ class Link:
             return connection.read_response(timeout=answer_s)
         except redis.ResponseError as error:
             raise self._translate(error) from error
-        except redis.exceptions.BusyLoadingError as error:
+        except errors.BusyLoadingError as error:
             raise self.error(_CODES["LOADING"], error) from error
-        except (redis.AuthenticationError, redis.exceptions.AuthorizationError) as error:
+        except (redis.AuthenticationError, errors.AuthorizationError) as error:
             raise self.error(_plain(error), error) from error
-        except redis.exceptions.InvalidResponse as error:
+        except errors.InvalidResponse as error:
             raise StoreError(f"job store {self.address.shown}: does not speak Redis's protocol", cause=error) from error
         except (redis.RedisError, OSError) as error:
             raise Sent(f"job store {self.address.shown}: no answer came: {_plain(error)}", cause=error) from error
@@ -222,13 +225,13 @@ class Link:
 
 
 _CLASSES: Final = (
-    (redis.exceptions.NoScriptError, "NOSCRIPT"),
-    (redis.exceptions.OutOfMemoryError, "OOM"),
-    (redis.exceptions.ReadOnlyError, "READONLY"),
-    (redis.exceptions.NoPermissionError, "NOPERM"),
-    (redis.exceptions.MovedError, "MOVED"),
-    (redis.exceptions.MasterDownError, "MASTERDOWN"),
-    (redis.exceptions.ClusterDownError, "CLUSTERDOWN"),
+    (errors.NoScriptError, "NOSCRIPT"),
+    (errors.OutOfMemoryError, "OOM"),
+    (errors.ReadOnlyError, "READONLY"),
+    (errors.NoPermissionError, "NOPERM"),
+    (errors.MovedError, "MOVED"),
+    (errors.MasterDownError, "MASTERDOWN"),
+    (errors.ClusterDownError, "CLUSTERDOWN"),
 )
 _IN_SCRIPT: Final = (("OOM ", "OOM"), ("MISCONF ", "MISCONF"), ("READONLY ", "READONLY"), ("NOREPLICAS ", "NOREPLICAS"),
                      ("NOPERM ", "NOPERM"))

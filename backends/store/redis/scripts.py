@@ -28,6 +28,7 @@ from callboard.core.records import JobState, OutcomeKind, Step, UniqueUntil
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_PACKAGE: Final = __name__.rpartition(".")[0]
 _EVENTS: Final = tuple(Event)
 _CHARGES: Final = (Charge.NOTHING, Charge.ATTEMPT, Charge.LOSS, Charge.RESET, Charge.DOUBT)
 _DUES: Final = (Due.KEPT, Due.NOW, Due.LATER)
@@ -67,7 +68,7 @@ def _part(name: str) -> str:
 
 @cache
 def _read(name: str) -> str:
-    return files(__package__).joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+    return files(_PACKAGE).joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
 
 
 @cache

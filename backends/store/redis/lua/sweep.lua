@@ -59,6 +59,18 @@ local function recount()
   end
 end
 
+-- Names of the nodes that sessions had, for rows that tell where they ran last: the newest 10,000 sessions'.
+local function drop_names()
+  local names = CALL('HLEN', P .. 'nodes')
+  if names <= 10000 then return end
+  local last, old = tonumber(CALL('HGET', KEYS[1], 'session') or '') or 0, {}
+  for _, session in ipairs(CALL('HKEYS', P .. 'nodes')) do
+    local number = tonumber(session) or 0
+    if number <= last - 10000 and CALL('EXISTS', P .. 's:' .. session) == 0 then old[#old + 1] = session end
+  end
+  bulk('HDEL', P .. 'nodes', old)
+end
+
 drop_results(A[3])
 local went = prune('finished', A[4], A[5], A[3])
 went = went + prune('failed', A[6], A[7], A[3] - went)
@@ -69,4 +81,5 @@ drop_old('periods', NOW, A[3], function(key)
 end)
 if next(ZDROP) then flush() end
 recount()
+drop_names()
 return answer(went)
