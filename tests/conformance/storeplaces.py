@@ -31,7 +31,8 @@ def sqlite_place(settings: Settings, clock: FakeClock, folder: Path) -> Place:
     from callboard.backends.store.sql import open_sqlite  # noqa: PLC0415 - only where it is used: memory needs no SQL
 
     path = folder / f"jobs-{len(list(folder.iterdir()))}.db"
-    return Place("sqlite", lambda: open_sqlite(str(path), clock=clock, options=sql_options(settings)), shared=True)
+    return Place("sqlite", lambda: open_sqlite(str(path), clock=clock, options=sql_options(settings)), shared=True,
+                 life=True)
 
 
 def postgresql_place(settings: Settings, clock: FakeClock, _folder: Path) -> Place:
@@ -47,7 +48,7 @@ def postgresql_place(settings: Settings, clock: FakeClock, _folder: Path) -> Pla
         return round((start + clock.boot) * 1000)
 
     return Place("postgresql", lambda: open_postgresql(url, options=sql_options(settings), time_ms=time_ms),
-                 shared=True, own_clock=True, close=lambda: database.__exit__(None, None, None) or None)
+                 shared=True, life=True, own_clock=True, close=lambda: database.__exit__(None, None, None) or None)
 
 
 def prepare_postgresql(url: str) -> None:

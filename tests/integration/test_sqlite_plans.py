@@ -41,5 +41,5 @@ def statement_values(statement: str) -> int:
 
 def test_a_sort_of_ready_jobs_is_the_indexes_order(connection):
     statement = STATEMENTS["leader.next_jobs"]
-    plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", ("q", 10))]
+    plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", ("q", 10, 0))]
     assert plan == ["SEARCH callboard_jobs USING INDEX callboard_jobs_ready (queue=?)"]

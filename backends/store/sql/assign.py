@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from callboard.core.records import AssignReceipt, SessionId, TakenJob, Token
 
 from .giving import Give
-from .taken import taken, unpack_queues
+from .release import expire
+from .taken import free_started, taken, unpack_queues
 from .tx import ASSIGNED, READY, RUNNING, Part, Tx, again
 
 if TYPE_CHECKING:
@@ -17,12 +18,17 @@ if TYPE_CHECKING:
 
 
 
+EXPIRED_MAX: Final = 500
+"""Expired jobs that one assign cancels; more of them are passed over."""
+
+
 class _Room:
     """What a session may still take: kept in step while a plan is carried out."""
 
     def __init__(self, tx: Tx, session: int) -> None:
         found = tx.run("leader.session_for", session).fetchone()
         self.open = found is not None and not found[0] and not found[1]
+        self.node = str(found[2]) if found is not None else ""
         self._pools: dict[str, tuple[frozenset[str], int]] = {}
         self._held: dict[str, int] = {}
         if self.open:
@@ -76,7 +82,8 @@ class _Handout:
 
     def _move(self, session: SessionId, queue: str, count: int, alone: IsolatedJob | None = None) -> int:
         mine = session == self._take_for
-        rows = self._give(self._tx, Give(session, self._epoch, queue, count, mine, alone))
+        node = self._room(session).node
+        rows = self._give(self._tx, Give(session, node, self._epoch, queue, count, mine, alone))
         if not rows:
             return 0
         self._tx.count(queue, READY, -len(rows))
@@ -86,6 +93,7 @@ class _Handout:
         self.assigned[session] = self.assigned.get(session, 0) + len(rows)
         if mine:
             self.taken += [taken(row[:-1], Token(self._epoch, row[-1])) for row in rows]
+            free_started(self._tx, rows)
         else:
             self._tx.rings.add(f"session-{session}")
         return len(rows)
@@ -112,6 +120,8 @@ class AssignPart(Part):
         """See the port. A power loss may undo it: its epoch is over then, so its tokens are never issued again."""
         with self._fenced(epoch) as tx:
             _hold(tx, plan)
+            if not plan.empty:
+                expire(tx, EXPIRED_MAX)
             handout = _Handout(tx, self._dialect, epoch.number, take_for)
             for alone in plan.isolated:
                 handout.give_alone(alone)

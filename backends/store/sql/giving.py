@@ -18,12 +18,14 @@ class Give(NamedTuple):
     """Jobs that a session is to get.
 
     Attributes:
-        queue, at_most: the first so many by rank.
+        node: the session's.
+        queue, at_most: the first so many by rank that have not expired.
         run: they are taken at once: give what a node needs to run them.
         alone: only this one, which must run alone.
     """
 
     session: int
+    node: str
     epoch: int
     queue: str
     at_most: int
@@ -39,14 +41,17 @@ class Give(NamedTuple):
 def give(tx: Tx, order: Give) -> list[tuple[Any, ...]]:
     """Move the jobs, by rank: of each its `TakenColumns` (only n, unless they are to run) and its token's seq."""
     if order.alone is not None:
-        rows = tx.run("leader.isolated_job", order.alone.ref, order.alone.id, order.queue).fetchall()
+        rows = tx.run("leader.isolated_job", order.alone.ref, order.alone.id, order.queue, tx.now_ms).fetchall()
     else:
-        rows = tx.run("leader.next_jobs" if order.run else "leader.next_n", order.queue, order.at_most).fetchall()
+        name = "leader.next_jobs" if order.run else "leader.next_n"
+        rows = tx.run(name, order.queue, order.at_most, tx.now_ms).fetchall()
     if not rows:
         return []
     (last,) = tx.run("leader.draw_tokens", len(rows)).fetchone()
     given = [(*row, seq) for seq, row in enumerate(rows, last - len(rows) + 1)]
-    tx.many("leader.give", [(order.state, order.session, order.epoch, row[-1], row[0]) for row in given])
+    taken_ms = tx.now_ms if order.run else None
+    tx.many("leader.give", [
+        (order.state, order.session, order.epoch, row[-1], order.node, tx.now_ms, taken_ms, row[0]) for row in given])
     return given
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from callboard.core.errorrecord import encode_error
 from callboard.core.errors import TermRefused
 from callboard.core.records import (
     Epoch,
-    ErrorRecord,
     IsolatedJob,
     NodeInfo,
     PoolReport,
@@ -21,7 +19,7 @@ from callboard.core.records import (
 )
 
 from .dialect import Fence
-from .release import release
+from .release import expire, release
 from .taken import unpack_queues
 from .tx import DELAYED, READY, Part, StoreRow, Tx, again
 
@@ -53,6 +51,7 @@ class LeaderPart(Part):
     def promote_due(self, epoch: Epoch, limit: int) -> Promoted:
         """See the port."""
         with self._fenced(epoch) as tx:
+            expired = expire(tx, limit)
             due = tx.run("leader.due", tx.now_ms, limit).fetchall()
             tx.many("leader.promote", [(n,) for n, _ in due])
             for _, queue in due:
@@ -60,14 +59,14 @@ class LeaderPart(Part):
                 tx.count(queue, READY, 1)
                 tx.became_ready(queue)
             (next_ms,) = tx.run("leader.next_due").fetchone()
-            return Promoted(len(due), None if next_ms is None else max(0.0, (next_ms - tx.now_ms) / 1000))
+            next_s = None if next_ms is None else max(0.0, (next_ms - tx.now_ms) / 1000)
+            return Promoted(len(due), next_s, expired)
 
     @again
     def end_session(self, epoch: Epoch, session: SessionId, reason: str, counter: int | None = None) -> Released:
         """See the port."""
-        lost = encode_error(ErrorRecord("NodeLost", f"its node was lost while it ran: {reason}"))
         with self._fenced(epoch) as tx:
-            return release(tx, session, reason, lost, counter)
+            return release(tx, session, reason, reason, counter)
 
 
 def _next_epoch(row: StoreRow, claim: TermClaim) -> int:

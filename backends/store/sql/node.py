@@ -6,14 +6,13 @@ from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from callboard.core.errorrecord import encode_error
+from callboard.core.errorrecord import error_at_end
 from callboard.core.errors import Conflict
 from callboard.core.lifecycle import HELD, Event, event_of, transition
 from callboard.core.records import (
     BeatReply,
     CancelRequest,
     Desired,
-    ErrorRecord,
     FinishReceipt,
     Held,
     JobState,
@@ -28,18 +27,16 @@ from callboard.core.records import (
 
 from .changes import Changes, Row
 from .release import release
-from .taken import pack_queues, taken, unpack_queues
+from .taken import TAKEN_WIDTH, free_started, pack_queues, taken, unpack_queues
 from .tx import ASSIGNED, RUNNING, Part, Tx, again
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from callboard.core.records import NodeInfo, Outcome
+    from callboard.core.records import NodeInfo, Outcome, Progress
 
-_LOST: Final = encode_error(ErrorRecord("NodeLost", "the process that ran the job vanished, once too often"))
 _COMPLETE: Final = Event.COMPLETE
 _HANDLE: Final = int(Step.HANDLE)
-_CLOSED: Final = encode_error(ErrorRecord("NodeLost", "its node stopped before the job was done"))
 
 
 class NodePart(Part):
@@ -93,7 +90,7 @@ class NodePart(Part):
     def close_session(self, session: SessionId) -> Released:
         """See the port."""
         with self._act() as tx:
-            return release(tx, session, "closed by its node", _CLOSED)
+            return release(tx, session, "closed by its node", "it closed its session with the job still running")
 
     @again
     def take(
@@ -105,11 +102,12 @@ class NodePart(Part):
             mine = tx.array(list(queues))
             rows = tx.run("node.assigned_jobs", session, mine).fetchall()
             found = _missing(tx, session, frozenset(queues), holding) if holding is not None else []
-            tx.many("node.take", [(row[0],) for row in rows])
+            tx.many("node.take", [(tx.now_ms, row[0]) for row in rows])
+            free_started(tx, rows)
             for queue, k in Counter(row[3] for row in rows).items():
                 tx.count(queue, ASSIGNED, -k)
                 tx.count(queue, RUNNING, k)
-            return tuple(taken(row[:14], Token(row[14], row[15])) for row in found + rows)
+            return tuple(taken(row[:TAKEN_WIDTH], Token(*row[TAKEN_WIDTH:])) for row in found + rows)
 
     @again
     def finish(self, session: SessionId, outcomes: Sequence[Outcome]) -> FinishReceipt:  # noqa: ARG002 - tokens fence it
@@ -122,13 +120,13 @@ class NodePart(Part):
             stale: list[Held] = []
             quarantined: list[str] = []
             for outcome in outcomes:
-                held, kind, delay_s, error, _ = outcome
+                held, kind, delay_s, error, result = outcome
                 row = rows.get(held.ref)
                 if row is None or row.seq != held.token.seq or row.epoch != held.token.epoch or row.id != held.id:
                     stale.append(held)
                     continue
                 event = None if row.n in ended else _event(
-                    kind, row.state, row.step, row.losses, row.has_failed_hook, row.cancel)
+                    kind, row.state, row.step, row.losses, row.has_failed_hook, row.cancel, row.once)
                 if event is None:
                     done = ended[row.n].kind if row.n in ended else row.outcome
                     if done != kind:
@@ -136,22 +134,46 @@ class NodePart(Part):
                     continue
                 ended[row.n] = outcome
                 if event is _COMPLETE and row.step == _HANDLE:
-                    changes.complete(row)
+                    changes.complete(row, result)
                     continue
                 if event is Event.QUARANTINE:
                     quarantined.append(row.id)
-                    error = error or _LOST
-                changes.apply(row, event, delay_s=delay_s, error=error, outcome=kind)
+                changes.apply(row, event, delay_s=delay_s, error=error_at_end(event, kind, error), outcome=kind)
             changes.flush()
             return FinishReceipt(len(outcomes) - len(stale), tuple(stale), tuple(quarantined))
 
+    @again
+    def mark_started(self, session: SessionId, jobs: Sequence[Held]) -> tuple[Held, ...]:
+        """See `LifeStore`. A power loss may undo it: what ran is a doubt then, and no loss."""
+        with self._act() as tx:
+            marks = [(tx.now_ms, held.ref, held.id, *held.token, session) for held in jobs]
+            if tx.many("node.mark", marks) == len(marks):
+                return ()
+            refs = tx.array([held.ref for held in jobs])
+            rows = {found[0]: Row(*found) for found in tx.run("changes.rows_by_n", refs)}
+            return tuple(held for held in jobs if not _runs(rows.get(held.ref), held, session))
+
+    @again
+    def report_progress(self, session: SessionId, reports: Sequence[Progress]) -> None:
+        """See `LifeStore`."""
+        with self._act() as tx:
+            tx.many("node.progress", [(report.fraction, report.message, tx.now_ms, report.held.ref, report.held.id,
+                                       *report.held.token, session) for report in reports])
+
+
+def _runs(row: Row | None, held: Held, session: int) -> bool:
+    return (row is not None and row.id == held.id and row.token == held.token and row.session == session
+            and row.state == JobState.RUNNING)
+
 
 @lru_cache(maxsize=1024)
-def _event(kind: OutcomeKind, state: int, step: int, losses: int, has_hook: int, cancel: int) -> Event | None:
+def _event(
+    kind: OutcomeKind, state: int, step: int, losses: int, has_hook: int, cancel: int, once: int
+) -> Event | None:
     """What an outcome whose token fits is to a row; None: it can't happen to it."""
     if state == JobState.ASSIGNED and kind is not OutcomeKind.HANDED_BACK:
         return None
-    event = event_of(kind, Step(step), losses, has_hook=bool(has_hook), cancel_asked=bool(cancel))
+    event = event_of(kind, Step(step), losses, has_hook=bool(has_hook), cancel_asked=bool(cancel), once=bool(once))
     return event if JobState(state) in HELD and transition(JobState(state), Step(step), event) is not None else None
 
 

@@ -6,18 +6,23 @@ from typing import TYPE_CHECKING, Final
 
 from callboard.core.errors import Conflict, NotFound
 from callboard.core.lifecycle import LIVE, Event
-from callboard.core.records import CancelResult, JobState
+from callboard.core.rank import AGING_STRICT_S
+from callboard.core.records import CancelResult, JobState, UniqueUntil
 
 from .changes import Changes, Row
+from .dialect import Fence
+from .producer import take_key
 from .tx import Part, Tx, again
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from callboard.core.records import Desired, Token
+    from callboard.core.records import Desired, QueueLimits, Token
 
 BATCH_ROWS: Final = 2_000
 """Rows of one transaction where an order concerns any number: others get their turn in between."""
+_ANY_TERM: Final = -1
+"""Each term of an adopted cluster is newer."""
 _PURGED: Final = (
     "operator.purge_ready", "operator.purge_isolated", "operator.purge_delayed", "operator.purge_assigned"
 )
@@ -36,10 +41,11 @@ class OperatorPart(Part):
             if token is not None and row.token != token:
                 raise Conflict(f"job {job_id} has run again since (its token is {row.token}); look at it again",
                                job=job_id)
-            holder = tx.run("operator.unique_holder", row.n).fetchone()
-            if holder is not None:
-                raise Conflict(f"job {holder[0]} holds the unique key now; cancel it first, or forget this one",
-                               job=job_id)
+            if row.unique_key is not None and row.unique_until == UniqueUntil.DONE:
+                holder = take_key(tx, row.unique_key, job_id, None)
+                if holder != job_id:
+                    raise Conflict(f"job {holder} holds the unique key now; cancel it first, or forget this one",
+                                   job=job_id)
             changes = Changes(tx)
             changes.apply(row, Event.OPERATOR_RETRY)
             changes.flush()
@@ -119,6 +125,20 @@ class OperatorPart(Part):
             tx.run("operator.drain" if draining else "operator.undrain", node)
             tx.freed()
             tx.rings.add("nodes")
+
+    @again
+    def set_limits(self, queue: str, limits: QueueLimits) -> None:
+        """See `LifeStore`."""
+        aging_ms = None if limits.aging_s is None else round(min(limits.aging_s, AGING_STRICT_S) * 1000)
+        with self._act() as tx:
+            tx.run("node.know_queue", queue)
+            tx.run("operator.set_limits", limits.max_depth, aging_ms, queue)
+
+    @again
+    def adopt(self, cluster_id: str, backend: str) -> None:
+        """See `LifeStore`."""
+        with self._act(durable=True, fence=Fence.MOVE) as tx:
+            tx.run("store.set_fence", tx.row.epoch, tx.row.owner, cluster_id, backend, _ANY_TERM)
 
     def _in_batches(self, selects: Sequence[str], queue: str | None, event: Event) -> int:
         with self._look() as tx:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from callboard.core.errors import PushOutcomeUnknown, QueueFull
 from callboard.core.lifecycle import landing
 from callboard.core.rank import rank
-from callboard.core.records import JobState, PushReceipt
+from callboard.core.records import JobState, PushReceipt, UniqueUntil
 
 from .errors import Clash, CommitUncertain
 from .taken import pack_backoff
@@ -57,9 +57,11 @@ def push_in(
     """
     aging = _aging(tx, sorted({job.queue for job in jobs}))
     states = [landing(JobState.DELAYED, job.delay_s) for job in jobs]
-    rows = [_row(job, state, tx.now_ms, aging[job.queue]) for job, state in zip(jobs, states, strict=True)]
-    new = set(dialect.insert(tx, rows))
-    ids = tuple(job.id if job.id in new else _stored_id(tx, job) for job in jobs)
+    holders = _holders(tx, jobs)
+    rows = [_row(job, state, tx.now_ms, aging[job.queue]) for job, state in zip(jobs, states, strict=True)
+            if holders.get(job.id, job.id) == job.id]
+    new = set(dialect.insert(tx, rows) if rows else ())
+    ids = tuple(holders.get(job.id, job.id) for job in jobs)
     left = set(new)
     pushed: Counter[tuple[str, JobState]] = Counter()
     for job, state in zip(jobs, states, strict=True):
@@ -71,11 +73,14 @@ def push_in(
         if state is JobState.READY:
             tx.became_ready(queue)
     for queue in {queue for queue, _ in pushed}:
-        found = tx.run("producer.live_jobs", queue).fetchone()
-        live = (found[0] if found else 0) + pushed[queue, JobState.READY] + pushed[queue, JobState.DELAYED]
-        if live > queue_max_jobs:
-            raise QueueFull(f"queue {queue} would hold {live:,} jobs that are not done, its limit is "
+        live, depth, max_depth = tx.run("producer.live_jobs", queue).fetchone() or (0, 0, None)
+        more = pushed[queue, JobState.READY] + pushed[queue, JobState.DELAYED]
+        if live + more > queue_max_jobs:
+            raise QueueFull(f"queue {queue} would hold {live + more:,} jobs that are not done, its limit is "
                             f"{queue_max_jobs:,}; push again later")
+        if max_depth is not None and depth + more > max_depth:
+            raise QueueFull(f"{depth + more:,} jobs would wait in queue {queue}, its limit is {max_depth:,} "
+                            "(`callboard limit`); push again later")
     return ids, len(new)
 
 
@@ -91,15 +96,36 @@ def _row(job: NewJob, state: JobState, now_ms: int, aging_s: float) -> tuple[obj
     return (
         job.id, job.queue, int(state), int(job.has_failed_hook), job.priority,
         rank(job.priority, due_ms, aging_s), due_ms, now_ms, job.name, job.max_attempts, job.timeout_s,
-        pack_backoff(job.backoff), job.unique, job.body,
+        pack_backoff(job.backoff), job.unique, int(job.unique_until), int(job.at_most_once),
+        None if job.expires_s is None else now_ms + round(job.expires_s * 1000), round(job.result_ttl_s * 1000),
+        job.body,
     )
 
 
-def _stored_id(tx: Tx, job: NewJob) -> str:
-    """The id that the job has in the store after its push."""
-    if job.unique is None or tx.run("producer.known_id", job.id).fetchone():
-        return job.id
-    holder = tx.run("producer.unique_holder", job.unique).fetchone()
+def _holders(tx: Tx, jobs: Sequence[NewJob]) -> dict[str, str]:
+    """For jobs with a unique key, by id: who holds it now. An id that the store knows holds nothing anew."""
+    wishes = [job for job in jobs if job.unique is not None]
+    if not wishes:
+        return {}
+    known = {job_id for (job_id,) in tx.run("producer.known_ids", tx.array([job.id for job in wishes]))}
+    holders: dict[str, str] = {}
+    for job in sorted(wishes, key=lambda job: job.unique or ""):  # in one order: no two acts wait for each other
+        if job.id not in known and job.id not in holders:
+            period = job.unique_until is UniqueUntil.PERIOD
+            until_ms = tx.now_ms + round((job.unique_period_s or 0.0) * 1000) if period else None
+            holders[job.id] = take_key(tx, job.unique or "", job.id, until_ms)
+    return holders
+
+
+def take_key(tx: Tx, key: str, job_id: str, until_ms: int | None) -> str:
+    """Take a unique key for a job, unless another one holds it; who holds it then.
+
+    Raises:
+        Clash: Raised when the holder let it go just now.
+    """
+    if tx.run("producer.take_key", key, job_id, until_ms, tx.now_ms).rowcount:
+        return job_id
+    holder = tx.run("producer.key_holder", key).fetchone()
     if holder is None:
-        raise Clash(f"the job that held the unique key of {job.id} ended meanwhile; push again")
+        raise Clash(f"the job that held the unique key of {job_id} ended meanwhile; push again")
     return str(holder[0])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from callboard.core.errors import InvalidArgument, NotFound
-from callboard.core.records import FenceView, JobRecord, JobState, QueueCounts, Token
+from callboard.core.errors import CodecError, InvalidArgument, NotFound
+from callboard.core.history import decode_history
+from callboard.core.records import FenceView, JobRecord, JobState, ProgressView, QueueCounts, Token
 
 from .leader import session_views
-from .tx import Part, Tx
+from .tx import Part, Tx, again
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +40,7 @@ class ReadPart(Part):
             if queues is None:
                 return tuple(_counts(row) for row in tx.run("operator.counts"))
             found = [(queue, tx.run("operator.counts_of", queue).fetchone()) for queue in queues]
-            return tuple(_counts(row or (queue, *[0] * 8)) for queue, row in found)
+            return tuple(_counts(row or (queue, *[0] * 8, None, None)) for queue, row in found)
 
     def fence(self) -> FenceView:
         """See the port."""
@@ -56,7 +57,15 @@ class ReadPart(Part):
         """See the port."""
         with self._look() as tx:
             row = tx.run("operator.record", job_id).fetchone()
-            return None if row is None else _record(row)
+            return None if row is None else _record(row, tx.now_ms)
+
+    @again
+    def await_end(self, job_id: str) -> JobRecord | None:
+        """See `LifeStore`."""
+        with self._act() as tx:
+            tx.run("operator.await_end", job_id)
+            row = tx.run("operator.record", job_id).fetchone()
+            return None if row is None else _record(row, tx.now_ms)
 
     def jobs(
         self, state: JobState, queue: str | None, limit: int, before_id: str | None = None
@@ -75,7 +84,7 @@ class ReadPart(Part):
                 return ()
             page = tx.run(_page(tx, state), int(state), queue, before, limit).fetchall()
             rows = tx.run("operator.page", tx.array([n for (n,) in page]))
-            return tuple(_record(row) for row in rows)
+            return tuple(_record(row, tx.now_ms) for row in rows)
 
 
 def _page(tx: Tx, state: JobState) -> str:
@@ -84,15 +93,25 @@ def _page(tx: Tx, state: JobState) -> str:
 
 
 def _counts(row: tuple[Any, ...]) -> QueueCounts:
-    queue, delayed, ready, assigned, running, failed, completed, cancelled, paused = row
-    return QueueCounts(queue, delayed, ready, assigned, running, failed, completed, cancelled, paused=bool(paused))
+    queue, delayed, ready, assigned, running, failed, completed, cancelled, paused, max_depth, aging_ms = row
+    return QueueCounts(queue, delayed, ready, assigned, running, failed, completed, cancelled, paused=bool(paused),
+                       max_depth=max_depth, aging_s=None if aging_ms is None else aging_ms / 1000)
 
 
-def _record(row: tuple[Any, ...]) -> JobRecord:
+def _record(row: tuple[Any, ...], now_ms: int) -> JobRecord:
     (job_id, name, queue, state, priority, attempts, losses, max_attempts, pushed_ms, due_ms, finished_ms, epoch, seq,
-     node, body, error, unique) = row
+     node, body, error, unique, doubts, once, expires_ms, assigned_ms, taken_ms, started_ms, result, result_until_ms,
+     fraction, message, progress_ms, history) = row
+    try:
+        runs = decode_history(history)
+    except CodecError:  # of another program: the job itself can be read
+        runs = ()
     return JobRecord(
         id=job_id, name=name, queue=queue, state=JobState(state), priority=priority, attempts=attempts, losses=losses,
         max_attempts=max_attempts, pushed_ms=pushed_ms, due_ms=due_ms, finished_ms=finished_ms,
         token=None if epoch is None else Token(epoch, seq), node=node, body=body, error=error, unique=unique,
+        doubts=doubts, at_most_once=bool(once), expires_ms=expires_ms, assigned_ms=assigned_ms, taken_ms=taken_ms,
+        started_ms=started_ms, result=result if result_until_ms is not None and now_ms < result_until_ms else None,
+        result_until_ms=result_until_ms, history=runs,
+        progress=None if progress_ms is None else ProgressView(fraction, message or "", progress_ms),
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from callboard.core.codec import FRAME_MAX_BYTES, decode, encode
 from callboard.core.errors import CodecError, StoreError
-from callboard.core.records import Backoff, NewJob, ScheduleRow
+from callboard.core.records import Backoff, NewJob, ScheduleRow, UniqueUntil
 
 from .producer import push_in
 from .tx import Part, again
@@ -73,7 +73,8 @@ def _unpack_job(schedule: str, column: bytes) -> NewJob:
         known = {name: value for name, value in found.items() if name in _JOB_FIELDS}
         if known["backoff"] is not None:
             known["backoff"] = Backoff(*known["backoff"])
+        known["unique_until"] = UniqueUntil(known.get("unique_until", UniqueUntil.DONE))
         return NewJob(**known)
-    except (CodecError, AttributeError, TypeError, KeyError) as error:
+    except (CodecError, AttributeError, TypeError, KeyError, ValueError) as error:
         raise StoreError(f"schedule {schedule} can't be read from the store: {error}; remove it and add it again",
                          cause=error) from error

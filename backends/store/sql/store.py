@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from callboard.core.ports import Bell
+    from callboard.core.records import Characteristics
 
     from .dialect import Database, Dialect
     from .options import SqlStoreOptions
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 
 class StoreBells(Protocol):
     """How clients of one store wake each other."""
+
+    @property
+    def characteristics(self) -> Characteristics:
+        """What it guarantees and what not: the dialect says."""
+        raise NotImplementedError
 
     def listen(self, topic: str, callback: Callable[[], None]) -> Bell:
         """Call back at each ring of topic, until the handle is closed."""

@@ -39,6 +39,8 @@ class SweepPart(Part):
                          keep.finished_age_s, limit)
             over += _over(tx, (JobState.FAILED,), failed - keep.failed_max, keep.failed_age_s, limit - len(over))
             _prune(tx, over, ids_since_ms)
+            tx.run("sweep.drop_results", tx.now_ms, limit)
+            tx.run("sweep.drop_keys", tx.now_ms, limit)
             tx.run("sweep.delete_forgotten", ids_since_ms, limit)
             tx.run("sweep.delete_sessions", tx.now_ms - round(keep.finished_age_s * 1000), limit)
         self._database.tidy()

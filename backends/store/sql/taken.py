@@ -6,32 +6,45 @@ import json
 import math
 import struct
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from callboard.core.errors import StoreError
 from callboard.core.lifecycle import attempt_number
-from callboard.core.records import Backoff, PoolReport, QueueShare, Step, TakenJob, Token
+from callboard.core.records import Backoff, PoolReport, QueueShare, Step, TakenJob, Token, UniqueUntil
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .tx import Tx
+
 _BACKOFF: Final = struct.Struct("<4d")
 
 TakenColumns = tuple[
-    int, str, str, str, bytes, int, int, int, int | None, float | None, bytes | None, bytes | None, int, int
+    int, str, str, str, bytes, int, int, int, int | None, float | None, bytes | None, bytes | None, int, int, int, int,
+    int, str | None, int
 ]
-"""n, id, name, queue, body, attempts, losses, step, max_attempts, timeout_s, backoff, error, hook, pushed_ms."""
+"""n, id, name, queue, body, attempts, losses, step, max_attempts, timeout_s, backoff, error, hook, pushed_ms, doubts,
+once, result_ttl_ms, unique_key, unique_until."""
+TAKEN_WIDTH: Final = 19
+_KEY: Final = 17
 
 
 def taken(row: TakenColumns, token: Token) -> TakenJob:
     """A job for its node."""
     (n, job_id, name, queue, body, attempts, losses, step_number, max_attempts, timeout_s, backoff, error, hook,
-     pushed_ms) = row
+     pushed_ms, doubts, once, result_ttl_ms, *_) = row
     step = _STEPS[step_number]
     return TakenJob(
         n, job_id, token, name, queue, body, attempt_number(attempts, step), losses, step, max_attempts, timeout_s,
         None if backoff is None else unpack_backoff(backoff), error, bool(hook), pushed_ms,
+        doubts, bool(once), result_ttl_ms > 0,
     )
+
+
+def free_started(tx: Tx, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Free the unique keys that are held only until a node has taken the job; of rows that begin as TakenColumns."""
+    tx.many("changes.free_key", sorted((row[_KEY], row[1]) for row in rows
+                                       if row[_KEY] is not None and row[_KEY + 1] == UniqueUntil.STARTED))
 
 
 _STEPS: Final = (Step.HANDLE, Step.FAILED_HOOK)

@@ -31,7 +31,7 @@ WHERE place <= 4 AND queue IN (SELECT queue FROM callboard_queues WHERE paused =
 -- name: session_for
 SELECT EXISTS (SELECT 1 FROM callboard_draining d WHERE d.node = s.node),
     EXISTS (SELECT 1 FROM callboard_jobs j {by callboard_jobs_alone}
-        WHERE j.session = s.session AND j.state IN (2, 3) AND j.losses >= 2)
+        WHERE j.session = s.session AND j.state IN (2, 3) AND j.losses >= 2), s.node
 FROM callboard_sessions s WHERE s.session = ? AND s.ended_ms IS NULL
 
 -- name: pools_of
@@ -45,18 +45,22 @@ SELECT paused FROM callboard_queues WHERE queue = ?
 
 -- name: next_n
 SELECT n FROM callboard_jobs {by callboard_jobs_ready}
-WHERE queue = ? AND state = 1 AND losses < 2 ORDER BY rank, n LIMIT ? {lock skip}
+WHERE queue = ?1 AND state = 1 AND losses < 2 AND (expires_ms IS NULL OR expires_ms > ?3 OR step = 1)
+ORDER BY rank, n LIMIT ?2 {lock skip}
 
 -- name: next_jobs
 SELECT n, id, name, queue, body, attempts, losses, step, max_attempts, timeout_s, backoff, error, has_failed_hook,
-    pushed_ms
+    pushed_ms, doubts, once, result_ttl_ms, unique_key, unique_until
 FROM callboard_jobs {by callboard_jobs_ready}
-WHERE queue = ? AND state = 1 AND losses < 2 ORDER BY rank, n LIMIT ? {lock skip}
+WHERE queue = ?1 AND state = 1 AND losses < 2 AND (expires_ms IS NULL OR expires_ms > ?3 OR step = 1)
+ORDER BY rank, n LIMIT ?2 {lock skip}
 
 -- name: isolated_job
 SELECT n, id, name, queue, body, attempts, losses, step, max_attempts, timeout_s, backoff, error, has_failed_hook,
-    pushed_ms
-FROM callboard_jobs WHERE n = ? AND id = ? AND queue = ? AND state = 1 AND losses >= 2 {lock skip}
+    pushed_ms, doubts, once, result_ttl_ms, unique_key, unique_until
+FROM callboard_jobs
+WHERE n = ?1 AND id = ?2 AND queue = ?3 AND state = 1 AND losses >= 2
+    AND (expires_ms IS NULL OR expires_ms > ?4 OR step = 1) {lock skip}
 
 -- name: draw_tokens
 UPDATE callboard_store SET seq = seq + ? WHERE one = 1 RETURNING seq
@@ -68,7 +72,10 @@ SELECT session FROM callboard_sessions WHERE session {ints ?} ORDER BY session {
 SELECT queue FROM callboard_queues WHERE queue {texts ?} ORDER BY queue {lock key}
 
 -- name: give
-UPDATE callboard_jobs SET state = ?, session = ?, epoch = ?, seq = ?, outcome = NULL WHERE n = ?
+UPDATE callboard_jobs
+SET state = ?, session = ?, epoch = ?, seq = ?, outcome = NULL, node = ?, assigned_ms = ?, taken_ms = ?,
+    started_ms = NULL, progress_fraction = NULL, progress_message = NULL, progress_ms = NULL
+WHERE n = ?
 
 -- name: idle_queues
 SELECT q.queue, q.idle, EXISTS (

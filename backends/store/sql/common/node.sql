@@ -2,7 +2,7 @@
 UPDATE callboard_sessions SET ended_ms = ?, ended_reason = ? WHERE session = ?
 
 -- name: lock_session
-SELECT counter FROM callboard_sessions WHERE session = ? AND ended_ms IS NULL {lock}
+SELECT counter, node FROM callboard_sessions WHERE session = ? AND ended_ms IS NULL {lock}
 
 -- name: drop_pools
 DELETE FROM callboard_pools WHERE session = ?
@@ -49,7 +49,7 @@ WHERE session = ? AND state IN (2, 3) AND state = 2
 
 -- name: assigned_jobs
 SELECT n, id, name, queue, body, attempts, losses, step, max_attempts, timeout_s, backoff, error, has_failed_hook,
-    pushed_ms, epoch, seq
+    pushed_ms, doubts, once, result_ttl_ms, unique_key, unique_until, epoch, seq
 FROM callboard_jobs {by callboard_jobs_held}
 WHERE session = ? AND state IN (2, 3) AND state = 2 AND queue {texts ?} ORDER BY epoch, seq {lock}
 
@@ -59,8 +59,16 @@ WHERE session = ? AND state IN (2, 3) AND state = 3
 
 -- name: running_job
 SELECT n, id, name, queue, body, attempts, losses, step, max_attempts, timeout_s, backoff, error, has_failed_hook,
-    pushed_ms, epoch, seq
+    pushed_ms, doubts, once, result_ttl_ms, unique_key, unique_until, epoch, seq
 FROM callboard_jobs WHERE n = ?
 
 -- name: take
-UPDATE callboard_jobs SET state = 3 WHERE n = ?
+UPDATE callboard_jobs SET state = 3, taken_ms = ? WHERE n = ?
+
+-- name: mark
+UPDATE callboard_jobs SET started_ms = coalesce(started_ms, ?)
+WHERE n = ? AND id = ? AND epoch = ? AND seq = ? AND session = ? AND state = 3
+
+-- name: progress
+UPDATE callboard_jobs SET progress_fraction = ?, progress_message = ?, progress_ms = ?
+WHERE n = ? AND id = ? AND epoch = ? AND seq = ? AND session = ? AND state = 3

@@ -1,15 +1,17 @@
 -- name: counts
-SELECT queue, delayed, ready, assigned, running, failed, completed, cancelled, paused
+SELECT queue, delayed, ready, assigned, running, failed, completed, cancelled, paused, max_depth, aging_ms
 FROM callboard_queues ORDER BY queue
 
 -- name: counts_of
-SELECT queue, delayed, ready, assigned, running, failed, completed, cancelled, paused
+SELECT queue, delayed, ready, assigned, running, failed, completed, cancelled, paused, max_depth, aging_ms
 FROM callboard_queues WHERE queue = ?
 
 -- name: record
 SELECT j.id, j.name, j.queue, j.state, j.priority, j.attempts, j.losses, j.max_attempts, j.pushed_ms, j.due_ms,
-    j.finished_ms, j.epoch, j.seq, s.node, j.body, j.error, j.unique_key
-FROM callboard_jobs j LEFT JOIN callboard_sessions s ON s.session = j.session
+    j.finished_ms, j.epoch, j.seq, j.node, j.body, j.error, j.unique_key, j.doubts, j.once, j.expires_ms, j.assigned_ms,
+    j.taken_ms, j.started_ms, j.result, j.result_until_ms, j.progress_fraction, j.progress_message, j.progress_ms,
+    j.history
+FROM callboard_jobs j
 WHERE j.id = ? AND j.state < 7
 
 -- name: n_of
@@ -17,8 +19,10 @@ SELECT n FROM callboard_jobs WHERE id = ?
 
 -- name: page
 SELECT j.id, j.name, j.queue, j.state, j.priority, j.attempts, j.losses, j.max_attempts, j.pushed_ms, j.due_ms,
-    j.finished_ms, j.epoch, j.seq, s.node, j.body, j.error, j.unique_key
-FROM callboard_jobs j LEFT JOIN callboard_sessions s ON s.session = j.session
+    j.finished_ms, j.epoch, j.seq, j.node, j.body, j.error, j.unique_key, j.doubts, j.once, j.expires_ms, j.assigned_ms,
+    j.taken_ms, j.started_ms, j.result, j.result_until_ms, j.progress_fraction, j.progress_message, j.progress_ms,
+    j.history
+FROM callboard_jobs j
 WHERE j.n {ints ?} ORDER BY j.n DESC
 
 -- name: scan_page
@@ -117,6 +121,8 @@ UPDATE callboard_schedules SET last_tick_ms = ? WHERE name = ? AND last_tick_ms 
 SELECT coalesce(sum(delayed), 0), coalesce(sum(ready), 0), coalesce(sum(assigned), 0), coalesce(sum(running), 0),
     coalesce(sum(finished), 0), coalesce(sum(failed), 0) FROM callboard_queues
 
--- name: unique_holder
-SELECT o.id FROM callboard_jobs j JOIN callboard_jobs o ON o.unique_key = j.unique_key AND o.state < 4
-WHERE j.n = ? AND j.unique_key IS NOT NULL
+-- name: await_end
+UPDATE callboard_jobs SET awaited = 1 WHERE id = ? AND state < 4
+
+-- name: set_limits
+UPDATE callboard_queues SET max_depth = ?, aging_ms = ? WHERE queue = ?

@@ -1,13 +1,13 @@
 -- name: live_jobs
-SELECT delayed + ready + assigned + running FROM callboard_queues WHERE queue = ?
+SELECT delayed + ready + assigned + running, delayed + ready, max_depth FROM callboard_queues WHERE queue = ?
 
 -- name: queues_of
 SELECT queue, aging_ms FROM callboard_queues WHERE queue {texts ?}
 
 -- name: insert
 INSERT INTO callboard_jobs (id, queue, state, has_failed_hook, priority, rank, due_ms, pushed_ms, name, max_attempts,
-    timeout_s, backoff, unique_key, body)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    timeout_s, backoff, unique_key, unique_until, once, expires_ms, result_ttl_ms, body)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO NOTHING
 
 -- name: last_n
@@ -16,8 +16,12 @@ SELECT max(n) FROM callboard_jobs
 -- name: inserted_since
 SELECT id FROM callboard_jobs WHERE n > ?
 
--- name: known_id
-SELECT 1 FROM callboard_jobs WHERE id = ?
+-- name: known_ids
+SELECT id FROM callboard_jobs WHERE id {texts ?}
 
--- name: unique_holder
-SELECT id FROM callboard_jobs WHERE unique_key = ? AND state < 4
+-- name: take_key
+INSERT INTO callboard_keys (unique_key, id, until_ms) VALUES (?1, ?2, ?3)
+ON CONFLICT (unique_key) DO UPDATE SET id = ?2, until_ms = ?3 WHERE callboard_keys.until_ms <= ?4
+
+-- name: key_holder
+SELECT id FROM callboard_keys WHERE unique_key = ?

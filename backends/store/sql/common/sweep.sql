@@ -13,7 +13,17 @@ SELECT coalesce(sum(finished), 0), coalesce(sum(failed), 0) FROM callboard_queue
 DELETE FROM callboard_jobs WHERE n = ?
 
 -- name: forget
-UPDATE callboard_jobs SET state = 7, outcome = NULL, error = NULL, body = x'' WHERE n = ?
+UPDATE callboard_jobs
+SET state = 7, outcome = NULL, error = NULL, result = NULL, history = NULL, body = x'' WHERE n = ?
+
+-- name: drop_results
+UPDATE callboard_jobs SET result = NULL WHERE n IN (
+    SELECT n FROM callboard_jobs {by callboard_jobs_results}
+    WHERE result IS NOT NULL AND result_until_ms <= ? LIMIT ? {lock skip})
+
+-- name: drop_keys
+DELETE FROM callboard_keys WHERE unique_key IN (
+    SELECT unique_key FROM callboard_keys WHERE until_ms <= ? ORDER BY until_ms LIMIT ? {lock skip})
 
 -- name: delete_forgotten
 DELETE FROM callboard_jobs WHERE n IN (

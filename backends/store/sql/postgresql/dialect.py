@@ -60,14 +60,16 @@ def postgresql_dialect(prefix: str = PREFIX) -> Dialect:
 
 def give(tx: Tx, order: Give) -> list[tuple[Any, ...]]:
     """Hand out jobs in one statement; see `giving.give`."""
+    taken_ms = tx.now_ms if order.run else None
     if order.alone is not None:
         job = order.alone
         rows = tx.run("leader.give_alone", job.ref, job.id, order.queue, order.state, order.session,
-                      order.epoch).fetchall()
+                      order.epoch, order.node, tx.now_ms, taken_ms).fetchall()
         rows = rows if order.run else [(row[0], row[-1]) for row in rows]
     else:
         name = "leader.give_jobs" if order.run else "leader.give_n"
-        rows = tx.run(name, order.queue, order.at_most, order.state, order.session, order.epoch).fetchall()
+        rows = tx.run(name, order.queue, order.at_most, order.state, order.session, order.epoch, order.node,
+                      tx.now_ms, taken_ms).fetchall()
     return sorted(rows, key=lambda row: row[-1])
 
 

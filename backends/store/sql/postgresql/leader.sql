@@ -16,30 +16,37 @@ FROM callboard_queues q WHERE q.paused = 0
 -- name: give_jobs
 WITH chosen AS MATERIALIZED (
     SELECT n FROM callboard_jobs WHERE queue = ?1 AND state = 1 AND losses < 2
+        AND (expires_ms IS NULL OR expires_ms > ?7 OR step = 1)
     ORDER BY rank, n LIMIT ?2 FOR UPDATE SKIP LOCKED),
 numbered AS MATERIALIZED (SELECT n, nextval('callboard_tokens') AS seq FROM chosen)
 UPDATE callboard_jobs j
-SET state = ?3, session = ?4, epoch = ?5, seq = numbered.seq, outcome = NULL
+SET state = ?3, session = ?4, epoch = ?5, seq = numbered.seq, outcome = NULL, node = ?6, assigned_ms = ?7, taken_ms = ?8,
+    started_ms = NULL, progress_fraction = NULL, progress_message = NULL, progress_ms = NULL
 FROM numbered WHERE j.n = numbered.n
 RETURNING j.n, j.id, j.name, j.queue, j.body, j.attempts, j.losses, j.step, j.max_attempts, j.timeout_s, j.backoff,
-    j.error, j.has_failed_hook, j.pushed_ms, j.seq
+    j.error, j.has_failed_hook, j.pushed_ms, j.doubts, j.once, j.result_ttl_ms, j.unique_key, j.unique_until, j.seq
 
 -- name: give_n
 WITH chosen AS MATERIALIZED (
     SELECT n FROM callboard_jobs WHERE queue = ?1 AND state = 1 AND losses < 2
+        AND (expires_ms IS NULL OR expires_ms > ?7 OR step = 1)
     ORDER BY rank, n LIMIT ?2 FOR UPDATE SKIP LOCKED),
 numbered AS MATERIALIZED (SELECT n, nextval('callboard_tokens') AS seq FROM chosen)
 UPDATE callboard_jobs j
-SET state = ?3, session = ?4, epoch = ?5, seq = numbered.seq, outcome = NULL
+SET state = ?3, session = ?4, epoch = ?5, seq = numbered.seq, outcome = NULL, node = ?6, assigned_ms = ?7, taken_ms = ?8,
+    started_ms = NULL, progress_fraction = NULL, progress_message = NULL, progress_ms = NULL
 FROM numbered WHERE j.n = numbered.n
 RETURNING j.n, j.seq
 
 -- name: give_alone
 UPDATE callboard_jobs j
-SET state = ?4, session = ?5, epoch = ?6, seq = nextval('callboard_tokens'), outcome = NULL
+SET state = ?4, session = ?5, epoch = ?6, seq = nextval('callboard_tokens'), outcome = NULL, node = ?7,
+    assigned_ms = ?8, taken_ms = ?9, started_ms = NULL, progress_fraction = NULL, progress_message = NULL,
+    progress_ms = NULL
 WHERE j.n = ?1 AND j.id = ?2 AND j.queue = ?3 AND j.state = 1 AND j.losses >= 2
+    AND (j.expires_ms IS NULL OR j.expires_ms > ?8 OR j.step = 1)
 RETURNING j.n, j.id, j.name, j.queue, j.body, j.attempts, j.losses, j.step, j.max_attempts, j.timeout_s, j.backoff,
-    j.error, j.has_failed_hook, j.pushed_ms, j.seq
+    j.error, j.has_failed_hook, j.pushed_ms, j.doubts, j.once, j.result_ttl_ms, j.unique_key, j.unique_until, j.seq
 
 -- name: idle_queues
 SELECT q.queue, q.idle, EXISTS (

@@ -2,4 +2,11 @@
 INSERT INTO callboard_queues (queue) SELECT t.queue FROM unnest(?1::text[]) AS t (queue) ON CONFLICT DO NOTHING
 
 -- name: take
-UPDATE callboard_jobs j SET state = 3 FROM unnest(?1::bigint[]) AS t (n) WHERE j.n = t.n
+UPDATE callboard_jobs j SET state = 3, taken_ms = t.taken_ms
+FROM unnest(?1::bigint[], ?2::bigint[]) AS t (taken_ms, n) WHERE j.n = t.n
+
+-- name: mark
+UPDATE callboard_jobs j SET started_ms = coalesce(j.started_ms, t.started_ms)
+FROM unnest(?1::bigint[], ?2::bigint[], ?3::text[], ?4::bigint[], ?5::bigint[], ?6::bigint[])
+    AS t (started_ms, n, id, epoch, seq, session)
+WHERE j.n = t.n AND j.id = t.id AND j.epoch = t.epoch AND j.seq = t.seq AND j.session = t.session AND j.state = 3

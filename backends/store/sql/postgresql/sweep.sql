@@ -5,7 +5,8 @@ SELECT coalesce(sum(finished), 0)::bigint, coalesce(sum(failed), 0)::bigint FROM
 DELETE FROM callboard_jobs WHERE n = ANY (?1::bigint[])
 
 -- name: forget
-UPDATE callboard_jobs SET state = 7, outcome = NULL, error = NULL, body = '' WHERE n = ANY (?1::bigint[])
+UPDATE callboard_jobs SET state = 7, outcome = NULL, error = NULL, result = NULL, history = NULL, body = ''
+WHERE n = ANY (?1::bigint[])
 
 -- name: held_drift
 SELECT session, queue, sum(jobs)::bigint FROM (

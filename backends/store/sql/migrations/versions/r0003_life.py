@@ -1,6 +1,7 @@
 """The rest of a job's life: start marks, results, progress, expiry, periods of unique keys, limits of queues.
 
-It only adds: a node of the version before goes on working beside it.
+A node of the version before goes on working beside it, but for unique keys: those are rows of a table from now on, so
+that one primary key decides about all their forms.
 """
 
 from __future__ import annotations
@@ -34,11 +35,14 @@ _SQLITE: Final = (
     """CREATE INDEX callboard_jobs_alone ON callboard_jobs (session) WHERE state IN (2, 3) AND losses >= 2""",
     """CREATE INDEX callboard_jobs_expires ON callboard_jobs (expires_ms)
         WHERE expires_ms IS NOT NULL AND state IN (0, 1) AND step = 0""",
-    """CREATE INDEX callboard_jobs_results ON callboard_jobs (result_until_ms) WHERE result_until_ms IS NOT NULL""",
-    """CREATE TABLE callboard_periods (
-        unique_key TEXT PRIMARY KEY, id TEXT NOT NULL, until_ms INTEGER NOT NULL
+    """CREATE INDEX callboard_jobs_results ON callboard_jobs (result_until_ms) WHERE result IS NOT NULL""",
+    """CREATE TABLE callboard_keys (
+        unique_key TEXT PRIMARY KEY, id TEXT NOT NULL, until_ms INTEGER
     ) STRICT, WITHOUT ROWID""",
-    "CREATE INDEX callboard_periods_until ON callboard_periods (until_ms)",
+    "CREATE INDEX callboard_keys_until ON callboard_keys (until_ms) WHERE until_ms IS NOT NULL",
+    """INSERT INTO callboard_keys (unique_key, id) SELECT unique_key, id FROM callboard_jobs
+        WHERE unique_key IS NOT NULL AND state < 4""",
+    "DROP INDEX callboard_jobs_unique",
     "ALTER TABLE callboard_queues ADD COLUMN max_depth INTEGER",
 )
 
@@ -58,11 +62,14 @@ _POSTGRESQL: Final = (
     "CREATE INDEX callboard_jobs_alone ON callboard_jobs (session) WHERE state IN (2, 3) AND losses >= 2",
     """CREATE INDEX callboard_jobs_expires ON callboard_jobs (expires_ms)
         WHERE expires_ms IS NOT NULL AND state IN (0, 1) AND step = 0""",
-    "CREATE INDEX callboard_jobs_results ON callboard_jobs (result_until_ms) WHERE result_until_ms IS NOT NULL",
-    """CREATE TABLE callboard_periods (
-        unique_key text COLLATE "C" PRIMARY KEY, id text COLLATE "C" NOT NULL, until_ms bigint NOT NULL
+    "CREATE INDEX callboard_jobs_results ON callboard_jobs (result_until_ms) WHERE result IS NOT NULL",
+    """CREATE TABLE callboard_keys (
+        unique_key text COLLATE "C" PRIMARY KEY, id text COLLATE "C" NOT NULL, until_ms bigint
     )""",
-    "CREATE INDEX callboard_periods_until ON callboard_periods (until_ms)",
+    "CREATE INDEX callboard_keys_until ON callboard_keys (until_ms) WHERE until_ms IS NOT NULL",
+    """INSERT INTO callboard_keys (unique_key, id) SELECT unique_key, id FROM callboard_jobs
+        WHERE unique_key IS NOT NULL AND state < 4""",
+    "DROP INDEX callboard_jobs_unique",
     "ALTER TABLE callboard_queues ADD COLUMN max_depth bigint",
 )
 
