@@ -1,7 +1,8 @@
 """One node's elector alone on a `store` cluster, as a process: acts as leader every 5 ms while it is trusted.
 
-Usage: python lone_elector.py FILE OWNER TTL_S LOG [trustful]. Each line of LOG is an act: the term's number, and the
-boot clock as it was compared with the trust. A trustful one is the mutant that never doubts its term.
+Usage: python lone_elector.py ADDRESS OWNER TTL_S LOG [trustful]. ADDRESS is a file, or a server's. Each line of LOG is
+an act: the term's number, and the boot clock as it was compared with the trust. A trustful one is the mutant that never
+doubts its term.
 """
 
 import queue
@@ -18,12 +19,21 @@ from callboard.core.errors import ClusterUnavailable
 ACT_S = 0.005
 
 
+def opened(address, timeout_s):
+    """The cluster at an address."""
+    if address.startswith("postgresql:"):
+        from callboard.backends.cluster.server.postgresql import PostgresqlCluster  # noqa: PLC0415 - where it is used
+
+        return PostgresqlCluster(address, timeout_s=timeout_s)
+    return SqliteCluster(address, timeout_s=timeout_s)
+
+
 class LoneElector:
     """The core, the backend, and an act as often as possible."""
 
-    def __init__(self, path, owner, ttl_s, log) -> None:
+    def __init__(self, address, owner, ttl_s, log) -> None:
         self.clock = SystemClock()
-        self.backend = SqliteCluster(path, timeout_s=ttl_s / 4)
+        self.backend = opened(address, ttl_s / 4)
         self.log = log
         self.events = queue.SimpleQueue()
         self.calls = queue.SimpleQueue()
@@ -79,8 +89,8 @@ class LoneElector:
 
 
 if __name__ == "__main__":
-    file, name, ttl, log_path, *mutant = sys.argv[1:]
+    where, name, ttl, log_path, *mutant = sys.argv[1:]
     if mutant == ["trustful"]:
         el.trusted_until = lambda started_s, ttl_s: started_s + 1_000 * ttl_s
     with Path(log_path).open("w", buffering=1) as out:
-        LoneElector(file, name, float(ttl), out).run()
+        LoneElector(where, name, float(ttl), out).run()

@@ -1,4 +1,4 @@
-"""Real processes elect through one SQLite file: kill -9 and SIGSTOP of the leader; bare electors, no queue on top."""
+"""Real processes elect through a file or a server: kill -9 and SIGSTOP of the leader; no queue on top."""
 
 import os
 import random
@@ -6,9 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
+import faultkit
 import pytest
+import servers
 from kit import eventually
 
 TTL_S = 1.0
@@ -22,8 +25,9 @@ pytestmark = pytest.mark.faults
 class Nodes:
     """Processes, and what each of them did."""
 
-    def __init__(self, folder, mutant=()) -> None:
+    def __init__(self, folder, address, mutant=()) -> None:
         self.folder = folder
+        self.address = address
         self.mutant = mutant
         self.started = 0
         self.running = {}
@@ -31,7 +35,7 @@ class Nodes:
     def start(self):
         name = f"node-{self.started}"
         self.started += 1
-        command = [sys.executable, PROGRAM, self.folder / "cluster.db", name, str(TTL_S), self.log(name), *self.mutant]
+        command = [sys.executable, PROGRAM, self.address, name, str(TTL_S), self.log(name), *self.mutant]
         self.running[name] = subprocess.Popen(command)
 
     def log(self, name):
@@ -63,9 +67,19 @@ class Nodes:
             process.wait(WAIT_S)
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def address(request, tmp_path):
+    """Where the cluster is: a file, or a server of the test's own."""
+    with ExitStack() as cleanup:
+        if request.param == "sqlite":
+            yield str(tmp_path / "cluster.db")
+        else:
+            yield cleanup.enter_context(getattr(servers, request.param)()).url
+
+
 @pytest.fixture
-def nodes(tmp_path, request):
-    nodes = Nodes(tmp_path, getattr(request, "param", ()))
+def nodes(tmp_path, address, request):
+    nodes = Nodes(tmp_path, address, getattr(request, "param", ()))
     for _ in range(3):
         nodes.start()
     yield nodes
@@ -95,7 +109,8 @@ def test_kill_9_of_the_leader_and_another_acts_within_the_ttl_and_a_second(nodes
         nodes.start()
         _, at_s, _ = nodes.leader_after(term)
         waits.append(at_s - killed_s)
-    print("leader killed to the next one's first act, s:", [round(wait, 2) for wait in waits])  # noqa: T201 - a measurement
+    kind = nodes.address.partition(":")[0] if ":" in nodes.address else "sqlite"
+    faultkit.tell(f"{kind}: leader killed to the next one's first act, s: {[round(wait, 2) for wait in waits]}")
     check(nodes.acts())
     assert max(waits) < TTL_S + 1.0
 
