@@ -27,11 +27,6 @@ if TYPE_CHECKING:
 class StoreBells(Protocol):
     """How clients of one store wake each other."""
 
-    @property
-    def characteristics(self) -> Characteristics:
-        """What it guarantees and what not: the dialect says."""
-        raise NotImplementedError
-
     def listen(self, topic: str, callback: Callable[[], None]) -> Bell:
         """Call back at each ring of topic, until the handle is closed."""
         ...
@@ -61,6 +56,11 @@ class SqlStore(
         self._options = options
         with database.read() as (_, row):
             self._store_id = row.store_id
+
+    @property
+    def characteristics(self) -> Characteristics:
+        """What it guarantees and what not: the dialect says."""
+        raise NotImplementedError
 
     def listen(self, topic: str, callback: Callable[[], None]) -> Bell:
         """See the port."""
