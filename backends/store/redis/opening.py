@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _VERSION_MIN: Final = (6, 0)
 _LOG: Final = logging.getLogger(__name__)
+_warned: Final[set[str]] = set()
 
 
 def inspect(link: Link) -> str:
@@ -38,8 +39,8 @@ def inspect(link: Link) -> str:
     if info.get("role", "master") != "master":
         raise link.error("it is a replica and takes no writes; name the primary", OSError("role"))
     if info.get("aof_enabled", "0") != "1":
-        _LOG.warning("job store %s: appendonly is off: jobs pushed since its last snapshot are lost when it stops; set "
-                     "`appendonly yes` and `appendfsync always`", shown)
+        _warn(shown, "appendonly is off: jobs pushed since its last snapshot are lost when it stops; set "
+              "`appendonly yes` and `appendfsync always`")
         return "no: appendonly is off, so that jobs pushed since the last snapshot are lost when the server stops"
     if not _replays_scripts(link):
         raise StoreError(f"job store {shown}: its default user has not all rights, and so a restart would drop what "
@@ -47,10 +48,17 @@ def inspect(link: Link) -> str:
     fsync = _setting(link, b"appendfsync")
     if fsync == "always":
         return "yes: appendonly is on with appendfsync always, an acknowledged push is on the server's disk"
-    _LOG.warning("job store %s: appendfsync is %s: a crash of its machine loses the jobs of the last second or more; "
-                 "set `appendfsync always`", shown, fsync or "unknown")
+    _warn(shown, f"appendfsync is {fsync or 'unknown'}: a crash of its machine loses the jobs of the last second or "
+          "more; set `appendfsync always`")
     return (f"against the server's death, not against its machine's: appendfsync is {fsync or 'unknown'}, a power "
             "loss takes the last second or more")
+
+
+def _warn(shown: str, what: str) -> None:
+    """Once for each server: a node opens it for its jobs and for its cluster."""
+    if (said := f"job store {shown}: {what}") not in _warned:
+        _warned.add(said)
+        _LOG.warning("%s", said)
 
 
 def _replays_scripts(link: Link) -> bool:

@@ -35,7 +35,7 @@ HAS_KEY: Final = 512
 PROGRESS_MAX: Final = 500
 """Limit of a message of progress, in characters."""
 
-_ROW: Final = struct.Struct("<BBBHQQIIQQQQBHBBQQQQbB")  # rows.lua says what stands where
+_ROW: Final = struct.Struct("<BBBHQQIIQQQQBHBBQQQqQbB")  # rows.lua says what stands where
 _END: Final = struct.Struct("<QbB")
 _TOKEN: Final = struct.Struct("<IQ")
 _LENGTH: Final = struct.Struct("<H")
@@ -67,6 +67,7 @@ class RowView(NamedTuple):
     due: int
     expires: int
     pushed: int
+    rank: int
     keep: int
     priority: int
     holds: int

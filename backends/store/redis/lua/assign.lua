@@ -67,8 +67,8 @@ local function put_aside(ref, queue)
   damaged[#damaged + 1] = ref
   if CALL('HEXISTS', P .. 'rows', ref) == 0 then return end
   local id = 'damaged-' .. ref
-  NEW_DATA[ref] = struct.pack(WHOLE, ROW_VERSION, FAILED, 0, 0, NOW, 0, 0, 0, 0, 0, 0, 0, 0, HAS_ERROR, 0, 0, NOW, 0, NOW,
-    0, 0, DONE, #queue, queue, #id, id, 0, '')
+  NEW_DATA[ref] = struct.pack(WHOLE, ROW_VERSION, FAILED, 0, 0, NOW, 0, 0, 0, 0, 0, 0, 0, 0, HAS_ERROR, 0, 0, NOW, 0,
+    NOW, 0, 0, 0, DONE, #queue, queue, #id, id, 0, '')
   add(PUT, P .. 'ids', id, ref)
   add(PUT, P .. 'error', ref, A[7])
   add(ZPUT, P .. 'failed', NOW, ref)

@@ -42,10 +42,6 @@ local function queue_of(name)
   return q
 end
 
-local function rank(r)
-  return r.due - r.priority * queue_of(r.queue).aging
-end
-
 local function node_of(session)
   if NODES[session] == nil then NODES[session] = CALL('HGET', P .. 'nodes', session) or '' end
   return NODES[session]
@@ -109,7 +105,7 @@ local function enter_waiting(r, to)
   if to == DELAYED then
     add(ZPUT, P .. 'delayed:' .. r.queue, r.due, r.ref)
   else
-    add(ZPUT, P .. (isolated(r.losses) and 'alone:' or 'ready:') .. r.queue, rank(r), r.ref)
+    add(ZPUT, P .. (isolated(r.losses) and 'alone:' or 'ready:') .. r.queue, r.rank, r.ref)
     MADE_READY[r.queue] = true
   end
   if r.expires > 0 and r.step == 0 then add(ZPUT, P .. 'expiring', r.expires, r.ref) end
@@ -225,7 +221,10 @@ local function move(r, event, delay, err, popped)
   leave(r, popped)
   if step then r.step = step end
   charge(r, cost)
-  if due > 0 then r.due = NOW + (due == 2 and delay or 0) end
+  if due > 0 then
+    r.due = NOW + (due == 2 and delay or 0)
+    r.rank = r.due - r.priority * queue_of(r.queue).aging
+  end
   if fate > 0 then set_error(r, fate == 1 and err) end
   CHANGED[r.ref] = r
   if is_live(before) and not is_live(to) then

@@ -25,7 +25,7 @@ end
 local function complete(ref, data, names)
   local flags, more, losses = byte(data, 63, 65)
   if more ~= 0 or (flags > 1 and flags ~= ONCE and flags ~= ONCE + HOOK) or losses >= ISOLATE_AT then return false end
-  local n, attempts, keep, session = #DONE_ROWS, cut(data, 4, 5), cut(data, 91, 98), cut(data, 22, 25)
+  local n, attempts, keep, session = #DONE_ROWS, cut(data, 4, 5), cut(data, STAYS_AT, STAYS_AT + 7), cut(data, 22, 25)
   DONE_ROWS[n + 1] = ref
   DONE_ROWS[n + 2] = (HEADS[attempts] or head_of(attempts)) .. (KEPT[keep] or kept_of(keep)) .. cut(data, 22)
   local queues = DONE_OF[session]

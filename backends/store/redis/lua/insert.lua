@@ -59,8 +59,10 @@ local function insert_group(group, ref, jobs, ids, rows)
   local queue, due, names, keys = group[1], NOW + group[3], group[8], group[11]
   local state = group[3] > 0 and DELAYED or READY
   local expires = group[5] > 0 and NOW + group[5] or 0
-  local start = struct.pack(CHANGES, ROW_VERSION, state, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, group[4], 0, 0, due, expires, NOW)
-  local score = state == DELAYED and due or due - group[2] * queue_of(queue).aging
+  local rank = due - group[2] * queue_of(queue).aging
+  local start = struct.pack(CHANGES, ROW_VERSION, state, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, group[4], 0, 0, due, expires,
+    NOW, rank)
+  local score = state == DELAYED and due or rank
   local index, n = {}, #ids
   score = string.format('%.0f', score)
   for k, i in ipairs(group.fresh) do

@@ -1,15 +1,15 @@
 -- A job's row: fixed places first, in the order in which acts write them together; then queue, id and unique key.
 --   1 version, state, done (an outcome's kind + 1), attempts, finished, kept (result, until)
 --  22 session, epoch, seq, assigned, taken, started: the last run
---  62 step, flags, losses, doubts, due, expires, pushed
---  91 keep (result, for so long), priority, holds (its unique key, until), queue, id, unique key: never change
+--  62 step, flags, losses, doubts, due, expires, pushed, rank (of when it was last due)
+--  99 keep (result, for so long), priority, holds (its unique key, until), queue, id, unique key: never change
 local HOOK, CANCEL, ONCE, HAS_ERROR, HAS_RESULT, HAS_PROGRESS, HAS_HISTORY, AWAITED, FREED, HAS_KEY =
   1, 2, 4, 8, 16, 32, 64, 128, 256, 512
 local ROW_VERSION = 1
-local CHANGES = '<BBBHI8I8I4I4I8I8I8I8BHBBI8I8I8'
+local CHANGES = '<BBBHI8I8I4I4I8I8I8I8BHBBI8I8I8i8'
 local WHOLE = CHANGES .. 'I8bBHc0Hc0Hc0'
-local STAYS_AT = 91
-local NAMES_AT = 101
+local STAYS_AT = 99
+local NAMES_AT = 109
 
 local function has(flags, flag)
   return math.floor(flags / flag) % 2 == 1
@@ -26,8 +26,8 @@ end
 local function read_all(data)
   local r = {}
   r.version, r.state, r.done, r.attempts, r.finished, r.kept, r.session, r.epoch, r.seq, r.assigned, r.taken, r.started,
-    r.step, r.flags, r.losses, r.doubts, r.due, r.expires, r.pushed, r.keep, r.priority, r.holds, r.queue, r.id, r.unique
-    = struct.unpack(WHOLE, data)
+    r.step, r.flags, r.losses, r.doubts, r.due, r.expires, r.pushed, r.rank, r.keep, r.priority, r.holds, r.queue, r.id,
+    r.unique = struct.unpack(WHOLE, data)
   return r
 end
 
@@ -44,7 +44,7 @@ end
 local function changes(r)
   return struct.pack(CHANGES, ROW_VERSION, r.state, r.done, math.min(r.attempts, 65535), r.finished, r.kept, r.session,
     r.epoch, r.seq, r.assigned, r.taken, r.started, r.step, r.flags, math.min(r.losses, 255), math.min(r.doubts, 255),
-    r.due, r.expires, r.pushed)
+    r.due, r.expires, r.pushed, r.rank)
 end
 
 local function packed(r)
