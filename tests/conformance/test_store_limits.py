@@ -208,3 +208,27 @@ def test_without_the_order_it_is_as_before(life_rig: Rig):
     rig.push("b", priority=5)
     assert order(rig, 2) == ["b", "a"]
     assert rig.state("a") is JobState.RUNNING
+
+
+def test_what_comes_back_keeps_the_place_that_it_had_before_the_order(life_rig: Rig):
+    rig = life_rig
+    rig.push("high", priority=1)
+    session = rig.node(capacity=100)
+    taken = rig.get_one(session)
+    limit(rig, aging_s=0.0)
+    rig.push("later")
+    rig.clock.advance(5.0)
+    rig.succeed(session, taken, OutcomeKind.HANDED_BACK)
+    assert [rig.get_one(session).id for _ in range(2)] == ["high", "later"]
+
+
+def test_what_is_due_again_has_the_place_that_the_order_gives(life_rig: Rig):
+    rig = life_rig
+    rig.push("high", priority=1)
+    session = rig.node(capacity=100)
+    taken = rig.get_one(session)
+    limit(rig, aging_s=0.0)
+    rig.push("later")
+    rig.clock.advance(5.0)
+    rig.succeed(session, taken, OutcomeKind.SNOOZED)
+    assert [rig.get_one(session).id for _ in range(2)] == ["later", "high"]
