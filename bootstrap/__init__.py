@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from callboard.core.errors import InvalidArgument as InvalidArgument
     from callboard.core.errors import InvalidJob as InvalidJob
     from callboard.core.errors import InvalidSchedule as InvalidSchedule
+    from callboard.core.errors import JobFailed as JobFailed
     from callboard.core.errors import NotFound as NotFound
     from callboard.core.errors import PayloadTooLarge as PayloadTooLarge
     from callboard.core.errors import PermanentError as PermanentError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from callboard.core.errors import QueueError as QueueError
     from callboard.core.errors import QueueFull as QueueFull
     from callboard.core.errors import ResultLost as ResultLost
+    from callboard.core.errors import ResultTimeout as ResultTimeout
     from callboard.core.errors import RetryLater as RetryLater
     from callboard.core.errors import Snooze as Snooze
     from callboard.core.errors import StaleToken as StaleToken
@@ -62,10 +64,10 @@ if TYPE_CHECKING:
 _HOMES = {
     "callboard.client": ("Client",),
     "callboard.core.errors": (
-        "AppImportFailed", "CodecError", "InvalidArgument", "InvalidJob", "InvalidSchedule", "NotFound",
+        "AppImportFailed", "CodecError", "InvalidArgument", "InvalidJob", "InvalidSchedule", "JobFailed", "NotFound",
         "PayloadTooLarge", "PermanentError", "PushOutcomeUnknown", "QueueError", "QueueFull", "ResultLost",
-        "RetryLater", "Snooze", "StaleToken", "StoreUnavailable", "TimeLimitExceeded", "UnknownJob", "UnknownOption",
-        "Unserialisable", "UsageError",
+        "ResultTimeout", "RetryLater", "Snooze", "StaleToken", "StoreUnavailable", "TimeLimitExceeded",
+        "UnknownJob", "UnknownOption", "Unserialisable", "UsageError",
     ),
     "callboard.core.health": ("QueueHealth", "QueueStats", "Thresholds"),
     "callboard.core.job": ("FailedJobError", "Job", "JobContext", "current_job"),
@@ -83,12 +85,12 @@ _MODULES = ("messages", "testing")
 
 __all__ = [
     "AppImportFailed", "Backoff", "BoundJob", "Client", "CodecError", "FailedJobError", "FunctionJob",
-    "HealthChecker", "InvalidArgument", "InvalidJob", "InvalidSchedule", "Job", "JobContext", "NotFound",
+    "HealthChecker", "InvalidArgument", "InvalidJob", "InvalidSchedule", "Job", "JobContext", "JobFailed", "NotFound",
     "PayloadTooLarge", "PermanentError", "PoolStats", "PushOutcomeUnknown", "Queue", "QueueError", "QueueFull",
-    "QueueHealth", "QueueStats", "ResultLost", "RetryLater", "Scheduler", "SchedulerConfig", "Snooze", "StaleToken",
-    "StoreUnavailable", "Thresholds", "TimeLimitExceeded", "Token", "Unique", "UnknownJob", "UnknownOption",
-    "Unserialisable", "UsageError", "Worker", "WorkerConfig", "WorkerPool", "configure", "connect", "current_job",
-    "driver", "job", "messages", "testing",
+    "QueueHealth", "QueueStats", "ResultLost", "ResultTimeout", "RetryLater", "Scheduler", "SchedulerConfig",
+    "Snooze", "StaleToken", "StoreUnavailable", "Thresholds", "TimeLimitExceeded", "Token", "Unique", "UnknownJob",
+    "UnknownOption", "Unserialisable", "UsageError", "Worker", "WorkerConfig", "WorkerPool", "configure", "connect",
+    "current_job", "driver", "job", "messages", "testing",
 ]
 
 

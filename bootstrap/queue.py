@@ -17,6 +17,7 @@ from callboard.drivers import redis_address
 from callboard.failed import FailedList
 from callboard.jobs import BoundJob, FunctionJob
 from callboard.pushing import build_job
+from callboard.results import await_result, wait_result
 from callboard.stores import canonical_url, mask_url, open_store
 
 if TYPE_CHECKING:
@@ -120,6 +121,25 @@ class Queue:
                          **options: Any) -> list[str]:
         """As push_many, for asyncio."""
         return await asyncio.to_thread(lambda: self.push_many(jobs, ids=ids, **options))
+
+    def result(self, job_id: str, timeout: float | timedelta | None = None) -> Any:
+        """What a job returned, waited for; a result is kept for the job's `result_ttl` (an hour unless it says).
+
+        Args:
+            job_id: what the push returned.
+            timeout: seconds or timedelta; None waits without an end, 0 only looks.
+
+        Raises:
+            JobFailed: Raised when it failed for good, or was cancelled; says why, as text.
+            ResultTimeout: Raised when it has not ended in time (also a TimeoutError); it goes on.
+            ResultLost: Raised when it completed and its result is not kept, or not any more.
+            NotFound: Raised when the store has no job of that id.
+        """
+        return wait_result(self.store, job_id, timeout)
+
+    async def aresult(self, job_id: str, timeout: float | timedelta | None = None) -> Any:  # noqa: ASYNC109 - as `result`
+        """As result, for asyncio: the loop goes on meanwhile."""
+        return await await_result(self.store, job_id, timeout)
 
     @property
     def failed(self) -> FailedList:

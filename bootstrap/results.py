@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from callboard.core.errorrecord import decode_error
 from callboard.core.errors import CodecError, JobFailed, NotFound, ResultLost, ResultTimeout
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import timedelta
 
-    from callboard.core.ports import JobStore, LifeStore
+    from callboard.core.ports import JobStore
     from callboard.core.records import JobRecord
 
 LOOK_S: Final = 1.0
@@ -94,7 +94,7 @@ def result_of(record: JobRecord, now_ms: int) -> Any:
 
 
 def _look(store: JobStore, job_id: str) -> JobRecord:
-    record = cast("LifeStore", store).await_end(job_id)
+    record = store.await_end(job_id)
     if record is None:
         raise NotFound(f"no job has the id {job_id!r}: it was never pushed here, or was pruned, purged or forgotten",
                        job_id)

@@ -41,6 +41,7 @@ COMMANDS: Final = {
     "pause": CommandPlace("queues", "pause", "Start no more jobs of a queue, until it is resumed."),
     "resume": CommandPlace("queues", "resume", "Start jobs of a paused queue again."),
     "cancel": CommandPlace("queues", "cancel", "Cancel jobs that wait; stop those that run."),
+    "limit": CommandPlace("queues", "limit", "Bound how many jobs may wait in a queue."),
     "purge": CommandPlace("queues", "purge", "Forget all jobs that wait in a queue."),
     "drain": CommandPlace("queues", "drain", "Give a node nothing new, as before an upgrade."),
     "doctor": CommandPlace("doctor", "doctor", "Check settings, store and cluster, and time a round trip."),

@@ -1,4 +1,4 @@
-"""`callboard pause`, `resume`, `cancel`, `purge` and `drain`."""
+"""`callboard pause`, `resume`, `cancel`, `limit`, `purge` and `drain`."""
 
 from __future__ import annotations
 
@@ -68,6 +68,40 @@ def cancel(job_ids: tuple[str, ...], *, as_json: bool, **flags: Any) -> int:
     if as_json:
         say_json({job_id: result.name.lower() for job_id, result in results.items()})
     return 1 if CancelResult.TOO_LATE in results.values() else 0
+
+
+@click.command("limit", epilog=EXIT_CODES)
+@click.argument("queue")
+@click.option("--max-depth", type=click.IntRange(min=1), metavar="N",
+              help="Delayed and ready jobs that may wait; a push beyond them is refused.")
+@click.option("--aging", type=click.FloatRange(min=0.001), metavar="SECONDS",
+              help="A job that has waited this long counts as one priority higher.")
+@click.option("--off", is_flag=True, help="Lift the queue's limits.")
+@store_options
+@json_option
+def limit(queue: str, *, max_depth: int | None, aging: float | None, off: bool, as_json: bool, **flags: Any) -> None:
+    """Bound how many jobs may wait in a queue, and say how waiting raises their priority.
+
+    \b
+      callboard limit emails --max-depth 100000
+      callboard limit emails --aging 60
+      callboard limit emails --off
+
+    The order replaces the queue's earlier one, is kept in the store, and holds for what is pushed from now on. Retries
+    and what has been pushed are never refused. Without an option it shows the limits.
+    """  # noqa: D301 - \b is click's mark for a paragraph that stays as it is
+    from callboard.core.records import QueueLimits  # noqa: PLC0415 - as in options.client_of
+
+    if off and (max_depth is not None or aging is not None):
+        raise click.UsageError("--off lifts the limits, so it goes with no other")
+    store = client_of(Config(flags)).store
+    if off or max_depth is not None or aging is not None:
+        store.set_limits(queue, QueueLimits(max_depth, aging))
+    (found,) = store.counts([queue])
+    depth = "no bound of its own" if found.max_depth is None else f"at most {count(found.max_depth, 'job')} wait"
+    aged = "" if found.aging_s is None else f", a priority higher after each {found.aging_s:g} s"
+    _done(f"{queue}: {depth}{aged}", {"queue": queue, "max_depth": found.max_depth, "aging_s": found.aging_s},
+          as_json=as_json)
 
 
 @click.command("purge", epilog=EXIT_CODES)
