@@ -64,12 +64,17 @@ class NodePart(TakingPart):
         del session  # the token says enough: it was issued to one session
         if not outcomes:
             return FinishReceipt(0, ())
-        more = {str(place): [round(delay_s * 1000), error or b"", result or b""]
-                for place, (_, _, delay_s, error, result) in enumerate(outcomes, 1)
-                if delay_s or error is not None or result is not None}
-        stale, quarantined = self._call(
-            "finish", [_ref(one.held) for one in outcomes], [named(one.held.id) for one in outcomes],
-            [pack_token(one.held.token) for one in outcomes], [one.kind for one in outcomes], more)
+        refs: list[str] = []
+        ids: list[bytes] = []
+        tokens: list[bytes] = []
+        more: dict[str, list[object]] = {}
+        for (ref, job_id, token), _, delay_s, error, result in outcomes:
+            refs.append(f"{ref:014d}")
+            ids.append(named(job_id))
+            tokens.append(pack_token(token))
+            if delay_s or error is not None or result is not None:
+                more[str(len(refs))] = [round(delay_s * 1000), error or b"", result or b""]
+        stale, quarantined = self._call("finish", refs, ids, tokens, [one.kind for one in outcomes], more)
         return FinishReceipt(len(outcomes) - len(stale), tuple(outcomes[place - 1].held for place in stale),
                              tuple(one.decode() for one in quarantined))
 
