@@ -13,7 +13,7 @@ from servers import shared
 from callboard.backends.cluster.server import cluster as server_cluster
 from callboard.backends.cluster.server import statements
 from callboard.core.codec import BROADCAST_MAX_BYTES
-from callboard.core.errors import ClusterUnavailable, InvalidArgument
+from callboard.core.errors import ClusterUnavailable, UsageError
 from callboard.core.records import NodeInfo
 
 WAIT_S = 20.0
@@ -309,7 +309,7 @@ def test_a_flood_of_broadcasts_keeps_no_renewal_waiting(opened):
 
 def test_an_address_that_cannot_be_read_is_refused_without_its_password(url):
     for bad in (url.replace("://", "://["), f"{url}?no_such_option=1"):
-        with pytest.raises((InvalidArgument, ClusterUnavailable)) as refused:
+        with pytest.raises((UsageError, ClusterUnavailable)) as refused:
             OPEN[url.partition(":")[0]](bad).close()
         assert url.partition("@")[0].rpartition(":")[2] not in str(refused.value)
 
@@ -318,3 +318,15 @@ def test_a_database_whose_tables_are_gone_says_so(url):
     edit(url, "DROP TABLE callboard_cluster")
     with pytest.raises(ClusterUnavailable, match="tables are gone"):
         OPEN[url.partition(":")[0]](url)
+
+
+def test_tables_of_another_prefix_are_another_cluster(opened):
+    one, other, got = opened(), opened(prefix="jobs_"), []
+    assert one.cluster_id != other.cluster_id
+    assert one.campaign("A", 30.0).number == other.campaign("B", 30.0).number == 1
+    one.register(node(), 30.0)
+    assert other.nodes() == ()
+    other.subscribe(got.append)
+    one.broadcast(b"one's")
+    other.broadcast(b"other's")
+    assert eventually(lambda: got, WAIT_S, "a broadcast arrives") == [b"other's"]

@@ -105,12 +105,12 @@ class ServerCluster:
         )[0]
         if not put:
             raise ClusterUnavailable(f"the cluster has {NODES_MAX:,} nodes, which is its limit")
-        self._follower.ring()
+        self._changed()
 
     def unregister(self, boot_id: str) -> None:
         """Leave at once."""
         self._act("unregister", boot_id=key_of(boot_id, "boot id"))
-        self._follower.ring()
+        self._changed()
 
     def nodes(self) -> tuple[NodeInfo, ...]:
         """Members now, by name; rows that are none of ours are left out."""
@@ -149,7 +149,7 @@ class ServerCluster:
         number = self._act("campaign", owner=owner, handle=handle, ttl_s=float(ttl_s))[0]
         if number is None:
             return None
-        self._follower.ring()
+        self._changed()
         return Term(int(number), owner, ttl_s, handle)
 
     def renew(self, term: Term, ttl_s: float) -> bool:
@@ -160,7 +160,7 @@ class ServerCluster:
     def resign(self, term: Term) -> None:
         """End exactly this term."""
         if is_term(term) and self._end_or_keep("resign", term):
-            self._follower.ring()
+            self._changed()
 
     def _end_or_keep(self, act: str, term: Term, **more: object) -> bool:
         done = self._act(act, self._renewals, number=term.number, owner=term.owner, handle=term.handle, **more)
@@ -184,7 +184,7 @@ class ServerCluster:
         number = self._act("broadcast", body=body, size=len(body))[0]
         if number is None:
             raise ClusterUnavailable(f"{self._name}: the broadcasts' numbers were deleted; restore them from a copy")
-        self._follower.ring()
+        self._changed()
 
     def subscribe(self, callback: Callable[[bytes], None]) -> Bell:
         """Call back with each broadcast sent from now on."""
@@ -211,6 +211,10 @@ class ServerCluster:
 
     def _listen(self) -> None:
         """Have the server tell of others' changes, where it can."""
+
+    def _changed(self) -> None:
+        """Our own change: others hear of it by what the act rang."""
+        self._follower.ring()
 
     def close(self) -> None:
         """Close connections and end the thread; harmless when repeated."""
