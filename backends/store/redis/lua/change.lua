@@ -4,6 +4,7 @@ local PUT, DROP, ZPUT, ZDROP, SPUT, SDROP = {}, {}, {}, {}, {}, {}  -- key to a 
 local COUNT = {}  -- hash to field to a number to be added
 local CHANGED, NEW_DATA = {}, {}  -- ref to row; ref to bytes
 local LATER = {}  -- further commands: {command, key, arguments}
+local ENDED = {}  -- refs of rows that completed or were cancelled
 local FREE = {}  -- unique keys to be freed, and whose they are
 local RINGS, MADE_READY, QUEUES, NODES = {}, {}, {}, {}
 
@@ -96,9 +97,7 @@ local function leave(r, popped)
   elseif state == FAILED then
     add(ZDROP, P .. 'failed', r.ref)
     count(q, 'failed', -1)
-  else
-    add(ZDROP, P .. 'finished', r.ref)
-  end
+  end  -- what has completed or was cancelled stays until a sweep takes it off the list's head
 end
 
 local function enter_waiting(r, to)
@@ -137,7 +136,7 @@ local function enter(r, to)
     add(ZPUT, P .. 'failed', NOW, r.ref)
     count(q, 'failed', 1)
   else
-    add(ZPUT, P .. 'finished', NOW, r.ref)
+    ENDED[#ENDED + 1] = r.ref
     count(q, to == COMPLETED and 'completed' or 'cancelled', 1)
   end
 end

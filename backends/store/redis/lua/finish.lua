@@ -27,6 +27,7 @@ local function complete(ref, data, names)
   if more ~= 0 or (flags > 1 and flags ~= ONCE and flags ~= ONCE + HOOK) or losses >= ISOLATE_AT then return false end
   local n, attempts, keep, session = #DONE_ROWS, cut(data, 4, 5), cut(data, STAYS_AT, STAYS_AT + 7), cut(data, 22, 25)
   DONE_ROWS[n + 1] = ref
+  ENDED[#ENDED + 1] = ref
   DONE_ROWS[n + 2] = (HEADS[attempts] or head_of(attempts)) .. (KEPT[keep] or kept_of(keep)) .. cut(data, 22)
   local queues = DONE_OF[session]
   if not queues then
@@ -45,10 +46,6 @@ end
 
 local function gather_completed()
   later('HSET', P .. 'rows', DONE_ROWS)
-  local index = {}
-  local now = string.format('%.0f', NOW)
-  for i = 1, #DONE_ROWS, 2 do index[i], index[i + 1] = now, DONE_ROWS[i] end
-  later('ZADD', P .. 'finished', index)
   for session, queues in pairs(DONE_OF) do
     local s = P .. 's:' .. struct.unpack('<I4', session)
     for named, refs in pairs(queues) do

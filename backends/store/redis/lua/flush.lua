@@ -29,6 +29,7 @@ local function flush()
   bulk('HSET', P .. 'rows', rows)
   bulk('HDEL', P .. 'unique', free)
   for _, one in ipairs(LATER) do bulk(one[1], one[2], one[3]) end
+  bulk('RPUSH', P .. 'finished', ENDED)
   each('HDEL', DROP)
   each('HSET', PUT)
   each('ZREM', ZDROP)

@@ -14,26 +14,30 @@ local function each_session(set)
   table.sort(list)
   for _, session in ipairs(list) do keys[#keys + 1] = P .. 's:' .. session .. set end
 end
-local state, sets = A[1], false
+local state, size_of = A[1], 'ZCARD'
 if state == DELAYED then each_queue('delayed:') end
 if state == READY then
   each_queue('ready:')
   each_queue('alone:')
 end
 if state == ASSIGNED or state == RUNNING then
-  sets = true
+  size_of = 'SCARD'
   each_session(state == ASSIGNED and ':a' or ':r')
 end
-if state == COMPLETED or state == CANCELLED then keys[1] = P .. 'finished' end
+if state == COMPLETED or state == CANCELLED then
+  size_of = 'LLEN'
+  keys[1] = P .. 'finished'
+end
 if state == FAILED then keys[1] = P .. 'failed' end
 
 local from, left, looked = A[4], A[5], {}
 for _, key in ipairs(keys) do
-  local size = CALL(sets and 'SCARD' or 'ZCARD', key)
+  local size = CALL(size_of, key)
   if from >= size then
     from = from - size
   elseif left > 0 then
-    local some = sets and CALL('SMEMBERS', key) or CALL('ZRANGE', key, from, from + left - 1)
+    local some = size_of == 'SCARD' and CALL('SMEMBERS', key)
+      or CALL(size_of == 'LLEN' and 'LRANGE' or 'ZRANGE', key, from, from + left - 1)
     for _, ref in ipairs(some) do looked[#looked + 1] = ref end
     left, from = left - #some, 0
   end

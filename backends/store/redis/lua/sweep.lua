@@ -2,18 +2,42 @@
 -- A: {epoch, owner, limit, finished at most, their age in ms, failed at most, their age, age of ids}.
 if not leads(A[1], A[2]) then return stale() end
 
-local function prune(key, most, age, limit)
-  local n = math.max(CALL('ZCARD', P .. key) - most, CALL('ZCOUNT', P .. key, '-inf', '(' .. string.format('%.0f', NOW - age)))
-  n = math.min(n, limit)
-  if n <= 0 then return 0 end
-  local refs = CALL('ZRANGE', P .. key, 0, n - 1)
-  for i, r in ipairs(rows_of(refs)) do
-    if r and not is_live(r.state) then
-      leave(r)
-      forget(r, r.finished)
-    else
-      add(ZDROP, P .. key, refs[i])
+local function drop(r)
+  if r and not is_live(r.state) then
+    leave(r)
+    forget(r, r.finished)
+  end
+end
+
+-- Completed and cancelled rows, a list in the order of their ends.
+local function prune_finished(most, age, limit)
+  if limit <= 0 then return 0 end
+  local excess = CALL('LLEN', P .. 'finished') - most
+  local refs = CALL('LRANGE', P .. 'finished', 0, math.min(limit, math.max(excess, 1)) - 1)
+  local went = 0
+  while #refs > 0 do
+    for i, r in ipairs(rows_of(refs)) do
+      if went >= limit or (went >= excess and r and r.finished >= NOW - age) then
+        later('LTRIM', P .. 'finished', {went, -1})
+        return went
+      end
+      drop(r)
+      went = went + 1
     end
+    refs = went < limit and CALL('LRANGE', P .. 'finished', went, limit - 1) or {}
+  end
+  later('LTRIM', P .. 'finished', {went, -1})
+  return went
+end
+
+local function prune_failed(most, age, limit)
+  local old = CALL('ZCOUNT', P .. 'failed', '-inf', '(' .. string.format('%.0f', NOW - age))
+  local n = math.min(math.max(CALL('ZCARD', P .. 'failed') - most, old), limit)
+  if n <= 0 then return 0 end
+  local refs = CALL('ZRANGE', P .. 'failed', 0, n - 1)
+  for i, r in ipairs(rows_of(refs)) do
+    drop(r)
+    add(ZDROP, P .. 'failed', refs[i])
   end
   return #refs
 end
@@ -72,14 +96,14 @@ local function drop_names()
 end
 
 drop_results(A[3])
-local went = prune('finished', A[4], A[5], A[3])
-went = went + prune('failed', A[6], A[7], A[3] - went)
+local went = prune_finished(A[4], A[5], A[3])
+went = went + prune_failed(A[6], A[7], A[3] - went)
 drop_old('gone', NOW - A[8], A[3], function(id) add(DROP, P .. 'ids', id) end)
 drop_old('periods', NOW, A[3], function(key)
   local until_ms = string.match(CALL('HGET', P .. 'unique', key) or '', '^(%d+) ')
   if until_ms and until_ms ~= '0' and tonumber(until_ms) <= NOW then add(DROP, P .. 'unique', key) end
 end)
-if next(ZDROP) then flush() end
+if went > 0 or next(ZDROP) then flush() end
 recount()
 drop_names()
 return answer(went)
