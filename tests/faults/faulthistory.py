@@ -55,12 +55,24 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Death:
-    """What the store said of a node when it had died: its session was still open, and nothing of it moves again."""
+    """What the store said of a node when it had died: its session was still open, and nothing of it moves again.
+
+    Attributes:
+        running: what it had taken, with tokens.
+        assigned: what it had not taken.
+        marked: those of `running` whose start the store had heard of.
+    """
 
     label: str
     session: int | None
     running: dict[str, tuple[int, int]] = field(default_factory=dict)
     assigned: dict[str, tuple[int, int]] = field(default_factory=dict)
+    marked: frozenset[str] = frozenset()
+
+    @property
+    def lost(self):
+        """What a loss is charged for, with tokens."""
+        return {job: token for job, token in self.running.items() if job in self.marked}
 
 
 class StoreFile:
@@ -114,11 +126,11 @@ class StoreFile:
         """What the open session of a dead or stopped process holds, in one snapshot."""
         self._db.execute("BEGIN")
         session = self.session_of(process.pid)
-        sql = "SELECT state, id, epoch, seq FROM callboard_jobs WHERE session = ? AND state IN (2, 3)"
+        sql = "SELECT state, id, epoch, seq, started_ms FROM callboard_jobs WHERE session = ? AND state IN (2, 3)"
         held = self._db.execute(sql, (session,)).fetchall()
         self._db.execute("COMMIT")
-        running, assigned = ({row[1]: row[2:] for row in held if row[0] == state} for state in (RUNNING, ASSIGNED))
-        return Death(process.label, session, running, assigned)
+        running, assigned = ({row[1]: row[2:4] for row in held if row[0] == state} for state in (RUNNING, ASSIGNED))
+        return Death(process.label, session, running, assigned, frozenset(row[1] for row in held if row[4] is not None))
 
     def free(self, wait_s):
         """Whether a write transaction can begin within that time: nobody stands still inside of one."""
@@ -146,7 +158,8 @@ class History:
         self.by_job = {}
         for run in self.runs:
             self.by_job.setdefault(run.job, []).append(run)
-        self.lost = {token for death in self.deaths for token in death.running.values()}
+        self.lost = {token for death in self.deaths for token in death.lost.values()}
+        self.dropped = {token for death in self.deaths for token in death.running.values()}
 
     @functools.cached_property
     def rows(self):
@@ -205,22 +218,27 @@ class History:
         for job, runs in self.by_job.items():
             row = self.rows[job]
             again = [run for run in runs if run.token != row.token]
-            wrong = [run for run in again if run.end_s is not None and run.token not in self.lost]
+            wrong = [run for run in again if run.end_s is not None and run.token not in self.dropped]
             hold(not wrong, promise, f"{job} ran again though it had ended and its node lived: {runs}")
 
     def check_charges(self, promise):
         """Each start cost what its end was: a loss where its node died under it, else an attempt; nothing else did.
 
-        Exact, for a dead node's rows are known from the store: what it held running is lost, what it was only assigned
-        costs nothing.
+        Exact, for a dead node's rows are known from the store: what it held running and had marked is lost; what it was
+        only assigned or had taken ahead costs nothing. A start whose mark was still under way costs nothing either, and
+        only once: after that doubt the job is marked before it starts.
         """
         for row in self.rows.values():
             started = {run.token for run in self.by_job.get(row.id, [])}
-            lost = {death.running[row.id] for death in self.deaths if row.id in death.running}
+            dropped = {death.running[row.id] for death in self.deaths if row.id in death.running}
+            lost = {death.lost[row.id] for death in self.deaths if row.id in death.lost}
+            hold(lost <= started, promise, f"{row.id} is charged for a run that never started: {lost - started}")
             hold(row.losses == len(lost), promise,
-                 f"{row.id} has {row.losses} losses, but was running on {len(lost)} nodes that died: {row}")
-            hold(row.attempts == len(started - lost), promise,
-                 f"{row.id} has {row.attempts} attempts, but {len(started - lost)} starts ended otherwise: {row}")
+                 f"{row.id} has {row.losses} losses, but had started on {len(lost)} nodes that died: {row}")
+            hold(row.attempts == len(started - dropped), promise,
+                 f"{row.id} has {row.attempts} attempts, but {len(started - dropped)} starts ended otherwise: {row}")
+            free = (started & dropped) - lost
+            hold(len(free) <= 1, promise, f"{row.id} started {len(free)} times on nodes that died, and paid nothing")
 
 
 def read_evidence(folder):

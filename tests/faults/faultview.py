@@ -60,9 +60,11 @@ class StoreView:
         view = self._view(process.pid)
         if view is None:
             return Death(process.label, None)
-        running, assigned = ({job.id: tuple(job.token) for job in self._jobs(JobState(state))
-                              if job.node == view.info.node} for state in (RUNNING, ASSIGNED))
-        return Death(process.label, view.session, running, assigned)
+        running, assigned = ([job for job in self._jobs(JobState(state)) if job.node == view.info.node]
+                             for state in (RUNNING, ASSIGNED))
+        return Death(process.label, view.session, {job.id: tuple(job.token) for job in running},
+                     {job.id: tuple(job.token) for job in assigned},
+                     frozenset(job.id for job in running if job.started_ms is not None))
 
     def free(self, wait_s):
         """Nobody who stands still keeps others from writing: the server ends idle transactions."""

@@ -94,17 +94,20 @@ def run_under_kills(fleet, load):
     history.check_repeats("G3")
     history.check_charges("G3")
     tell_of(load, killer, history)
-    bit(sum(1 for death in history.deaths if death.running) * 2 >= load.kills, "half of the killed nodes ran nothing")
+    bit(sum(1 for death in history.deaths if death.running) * 2 >= load.kills, "half of the killed nodes held nothing")
+    bit(any(run.end_s is None for run in history.runs if run.token in history.dropped), "no job ran on a killed node")
     return history, killer
 
 
 def tell_of(load, killer, history):
     again = sum(len(runs) > 1 for runs in history.by_job.values())
     uncharged = sum(event["handed_back"] for event in history.named("dispatcher.session_ended"))
-    unstarted = len(history.lost - {run.token for run in history.runs})
+    started = {run.token for run in history.runs}
+    doubts = history.dropped - history.lost
     tell(f"{load.jobs} jobs of {load.seconds * 1000:g} ms, {load.kills} nodes and {len(killer.children)} children "
-         f"killed: {len(history.runs)} starts, {again} jobs ran again; {len(history.lost)} losses charged, "
-         f"{unstarted} of them taken but not started; {uncharged} assigned ones went back uncharged")
+         f"killed: {len(history.runs)} starts, {again} jobs ran again; {len(history.lost)} losses charged, all had "
+         f"started; {len(doubts)} taken ones went back uncharged ({len(doubts & started)} had just started), "
+         f"{uncharged} others")
 
 
 @with_mutants("no_rescue", "acknowledged_before_run", "charged_at_assign")

@@ -85,7 +85,8 @@ class Round:
 
         hold(within(over, fleet.lease_ttl_s + fleet.session_ttl_s + 3), "G6", "a stopped node's session is not ended")
         assigned = {job: token for death in held for job, token in death.assigned.items()}
-        fleet.deaths.append(Death(self.node.label, held[0].session, held[-2].running, assigned))
+        fleet.deaths.append(Death(self.node.label, held[0].session, held[-2].running, assigned,
+                                  held[-2].marked))
         return fleet.deaths[-1]
 
     def _check(self, mine, old, resumed_s, ids):
