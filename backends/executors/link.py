@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from callboard.backends.executors.line import Kept
 from callboard.backends.executors.rawoutput import RawOutput
 from callboard.backends.executors.shared import MASK, REVOKED, RING, SharedState, memory_fd
 from callboard.backends.executors.wire import BATCH_MAX_BYTES, READ_BYTES, FrameReader, ToChild, frame
@@ -16,6 +17,7 @@ from callboard.core.placement import UNKNOWN, ChildLoad
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from callboard.backends.executors.line import Waiting
     from callboard.backends.executors.pump import Pump, Timer
     from callboard.backends.executors.shared import Barrier
     from callboard.core.ports import Clock
@@ -42,10 +44,6 @@ class Entry(NamedTuple):
     job: TakenJob | None
     expected_s: float
     timeout_s: float
-
-
-Waiting: TypeAlias = "tuple[TakenJob, float, float]"
-"""A job for a child, with what it is expected to take and its time limit, in seconds. Made once a job."""
 
 
 class ChildLink:
@@ -83,7 +81,7 @@ class ChildLink:
         self.recycle = False
         self.standby_for: ChildLink | None = None
         self.alone = False
-        self.kept: dict[Token, Waiting] = {}
+        self.kept = Kept()
         self.stalled = False
         self.held = 0
         self.ended = 0
@@ -103,7 +101,6 @@ class ChildLink:
         self._barrier = barrier
         self._ahead_s = 0.0
         self._unknown = 0
-        self._careful = 0
         self._ghosts = 0
         self._next = 1
         self.revoked = 0
@@ -175,28 +172,26 @@ class ChildLink:
 
     def load(self) -> ChildLoad:
         """For the placement."""
-        slow = self.stalled or self._unknown or self._careful or self.kept
+        slow = self.stalled or self._unknown or self.kept.running or self.kept
         ahead_s = UNKNOWN if slow else self._ahead_s / max(self.slots, 1)
         return ChildLoad(self.slots, self.held + len(self.kept), ahead_s)
 
     def keep(self, waiting: Waiting) -> None:
         """Keep a slot free for a careful job."""
-        job = waiting[0]
-        self.kept[job.token] = waiting
-        self.alone = job.losses > 0
+        self.kept.keep(waiting)
+        self.alone = waiting[0].losses > 0
 
     def unkeep(self, token: Token) -> TakenJob:
         """Keep nothing for it any more. Raises KeyError when nothing is kept."""
         job = self.kept.pop(token)[0]
+        self.kept.trust(token)
         if not self.held and not self.kept:
             self.alone = False
         return job
 
     def admit(self, token: Token, default_timeout_s: float) -> list[TakenJob]:
         """Start the job that a slot is kept for; returns it where no frame can carry it. Raises KeyError."""
-        waiting = self.kept.pop(token)
-        self._careful += 1
-        return self.give([waiting], default_timeout_s)
+        return self.give([self.kept.admit(token)], default_timeout_s)
 
     def give(self, jobs: Sequence[Waiting], default_timeout_s: float) -> list[TakenJob]:
         """Send jobs, each with its expected duration and its time limit. Returns those that no frame can carry."""
@@ -263,18 +258,16 @@ class ChildLink:
     def _release(self, entry: Entry) -> None:
         self.stalled = False
         self.held -= 1
+        if self.kept.running and entry.job is not None:
+            self.kept.ended(entry.job)
         if self.held == 0:
             self._ahead_s = 0.0
             self._unknown = 0
-            self._careful = 0
             self.alone = False
-            return
-        if entry.expected_s == UNKNOWN:
+        elif entry.expected_s == UNKNOWN:
             self._unknown -= 1
         else:
             self._ahead_s -= entry.expected_s
-        if self._careful and entry.job is not None and entry.job.careful:
-            self._careful -= 1
 
     def collect(self) -> list[TakenJob]:
         """Jobs that have completed and were not collected yet."""

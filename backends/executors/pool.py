@@ -113,6 +113,8 @@ class ChildPool:
         with self.lock:
             for link, timeout_s in self.jobs.admit(tokens, refused, self.nursery.links):
                 self.watch.given(link, timeout_s)
+                if link.kept.suspect is not None:
+                    self.watch.suspect(link, link.kept.suspect)
             if refused:
                 self.host.pump.call(self.nursery.tend)
         if refused:

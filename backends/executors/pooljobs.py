@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import signal
-from collections import deque
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from callboard.backends.executors.line import Line
 from callboard.core.childdeath import fates
 from callboard.core.codec import FRAME_MAX_BYTES
 from callboard.core.errorrecord import RECORD_MAX_BYTES, error_record
 from callboard.core.errors import CodecError
-from callboard.core.placement import UNKNOWN, Need, place
+from callboard.core.placement import place
 from callboard.core.prefetch import Expectations
 from callboard.core.result import RESULT_MAX_BYTES
 from callboard.core.runs import EndKind, RunEnd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from callboard.backends.executors.link import ChildLink, Entry, Waiting
+    from callboard.backends.executors.line import Waiting
+    from callboard.backends.executors.link import ChildLink, Entry
+    from callboard.core.placement import Need
     from callboard.core.records import ErrorRecord, TakenJob, Token
 
 _NS: Final = 1e9
@@ -30,7 +32,7 @@ class PoolJobs:
     Attributes:
         holding: nothing starts any more.
         completed, others: ends to be told.
-        poised: careful jobs that a slot is kept free for; to be told.
+        poised: careful jobs that a slot is kept free for, to be told; but while a suspect starts, no others are.
     """
 
     def __init__(self, timeout_s: float) -> None:
@@ -41,11 +43,12 @@ class PoolJobs:
         self.others: list[RunEnd] = []
         self.poised: list[Token] = []
         self.expectations = Expectations()
-        self._backlog: deque[TakenJob] = deque()
+        self._line = Line()
+        self._withheld: list[Token] = []
 
     def __len__(self) -> int:
         """Jobs that wait outside of the children."""
-        return len(self._backlog)
+        return len(self._line)
 
     def accept(self, jobs: Sequence[TakenJob]) -> None:
         """Take jobs into the line."""
@@ -56,26 +59,33 @@ class PoolJobs:
             if len(job.body) > FRAME_MAX_BYTES or len(job.error or b"") > RECORD_MAX_BYTES:
                 self._unfit(job)
             else:
-                self._backlog.append(job)
+                self._line.add(job)
 
-    def place(self, links: Iterable[ChildLink]) -> list[tuple[ChildLink, float]]:
+    def place(self, links: Sequence[ChildLink]) -> list[tuple[ChildLink, float]]:
         """Give what waits to children; which of them got something, and the shortest time limit of what each got.
 
         For a careful job a slot is kept free: it starts when it is admitted.
         """
-        if not self._backlog:
+        if not self._line and not self._withheld:
             return []
-        open_links = [link for link in links if link.takes]
+        suspect = any(link.kept.suspect for link in links)
+        if self._withheld and not suspect:
+            kept = {token for link in links for token in link.kept}
+            self.poised += [token for token in self._withheld if token in kept]
+            self._withheld.clear()
+        open_links = [link for link in links if link.takes] if self._line.ready(suspect=suspect) else []
         if not open_links:
             return []
-        line: list[tuple[float, Need]] = []
+        seen: list[tuple[TakenJob, float, Need]] = []
         batches: dict[int, list[Waiting]] = {}
-        placed = place(self._line(line), [link.load() for link in open_links])
-        for position, (expected_s, need) in zip(placed, line, strict=False):
-            job = self._backlog.popleft()
+        line = self._line.look(self.expectations.of, seen, suspect=suspect)
+        placed = place(line, [link.load() for link in open_links])
+        for position, (job, expected_s, need) in zip(placed, seen, strict=False):
+            self._line.went(job)
             if need and job.careful:
                 open_links[position].keep((job, expected_s, job.timeout_s or self.timeout_s))
-                self.poised.append(job.token)
+                suspect = suspect or job.doubts > 0
+                (self._withheld if suspect and not job.doubts else self.poised).append(job.token)
             else:
                 batches.setdefault(position, []).append((job, expected_s, job.timeout_s or self.timeout_s))
         for position, batch in batches.items():
@@ -84,15 +94,6 @@ class PoolJobs:
             for job in link.give(batch, self.timeout_s):
                 self._unfit(job)
         return [(open_links[position], min(limit_s for _, _, limit_s in batch)) for position, batch in batches.items()]
-
-    def _line(self, seen: list[tuple[float, Need]]) -> Iterator[tuple[float, Need]]:
-        """For `place`, which looks no further than it has to; `seen` gets what it looked at."""
-        expected = self.expectations.of
-        for job in self._backlog:
-            need = Need.ROOM if not (job.losses or job.doubts or job.at_most_once) else _need(job)
-            found = (expected(job.name) or UNKNOWN, need)
-            seen.append(found)
-            yield found
 
     def admit(
         self, tokens: Iterable[Token], refused: Iterable[Token], links: Iterable[ChildLink],
@@ -172,7 +173,7 @@ class PoolJobs:
         if self.holding:
             self._not_started(jobs)
         else:
-            self._backlog.extendleft(reversed(jobs))
+            self._line.add_first(jobs)
 
     def died(self, link: ChildLink, status: int | None, now_s: float) -> None:
         """Deal with all that a dead child had."""
@@ -217,26 +218,21 @@ class PoolJobs:
 
     def cancel_waiting(self, token: Token) -> bool:
         """Cancel a job in the line; whether it was there."""
-        for job in self._backlog:
-            if job.token == token:
-                self._backlog.remove(job)
-                self.others.append(RunEnd(token, EndKind.CANCELLED))
-                return True
-        return False
+        found = self._line.remove(token)
+        if found:
+            self.others.append(RunEnd(token, EndKind.CANCELLED))
+        return found
 
     def hold(self, links: Iterable[ChildLink]) -> None:
         """Nothing starts from now on; what waits comes back."""
         self.holding = True
-        self._not_started(self._backlog)
-        self._backlog.clear()
+        self._not_started(self._line.clear())
         for link in links:
             self._not_started(link.take_back())
 
     def drop(self) -> int:
         """Forget the line; how many."""
-        count = len(self._backlog)
-        self._backlog.clear()
-        return count
+        return len(self._line.clear())
 
     def _not_started(self, jobs: Iterable[TakenJob]) -> None:
         self.others += [RunEnd(job.token, EndKind.NOT_STARTED) for job in jobs]
@@ -266,12 +262,6 @@ def _record(error: object) -> ErrorRecord | None:
             return error_record(kind, message, traceback)
         case _:
             raise CodecError("not an error record")
-
-
-def _need(job: TakenJob) -> Need:
-    if job.losses:
-        return Need.CHILD
-    return Need.SLOT if job.careful else Need.ROOM
 
 
 def _result(value: object) -> bytes | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from callboard.backends.executors.line import SUSPECT_S
 from callboard.backends.executors.processloop import SOFT_SIGNAL
 from callboard.backends.executors.shared import FIRST_SLOT, OVERRUN
 from callboard.backends.executors.wire import ToChild, frame
@@ -124,6 +125,25 @@ class Watch:
             self._pool.host.signal(link, SOFT_SIGNAL)
         else:
             link.write(frame(ToChild.LIMIT, index))
+
+    def suspect(self, link: ChildLink, token: Token) -> None:
+        """A doubted job starts: when it has run for a while, the next one may; from any thread."""
+        host = self._pool.host
+
+        def wait() -> None:
+            host.pump.later(host.clock.boot_s() + SUSPECT_S, lambda: self._trust(link, token))
+
+        host.pump.call(wait)
+
+    def _trust(self, link: ChildLink, token: Token) -> None:
+        with self._pool.lock:
+            if link.kept.suspect != token or link.dead:
+                return  # it has ended
+            if any(entry.job is not None and entry.job.token == token for entry, _ in link.runs()):
+                link.kept.trust(token)
+                self._pool.place()
+            else:
+                self.suspect(link, token)  # a slow machine: it has not even begun
 
     def cancel(self, token: Token) -> bool:
         """Stop a job that a child has; whether one has it."""

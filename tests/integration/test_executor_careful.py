@@ -54,14 +54,40 @@ def test_it_starts_when_it_is_admitted_and_not_before_while_the_others_go_on(rig
 
 
 def test_several_are_poised_side_by_side_and_the_next_ones_after_them(rig):
-    first = [careful(rig, "nothing"), careful(rig, "nothing")]
-    third = careful(rig, "nothing")
+    first = [careful(rig, "nothing", once=True), careful(rig, "nothing", once=True)]
+    third = careful(rig, "nothing", once=True)
     poised(rig, *first)
     assert third not in rig.told.poised
     rig.pool.admit(first)
     poised(rig, third)
     rig.pool.admit([third])
     assert rig.kinds([*first, third]) == [EndKind.COMPLETED] * 3
+
+
+def test_doubted_jobs_are_tried_one_by_one(rig):
+    first, second = careful(rig, "nothing"), careful(rig, "nothing")
+    poised(rig, first)
+    assert rig.kinds([rig.start("nothing") for _ in range(5)]) == [EndKind.COMPLETED] * 5
+    once = careful(rig, "nothing", once=True)
+    assert rig.told.poised == [first], "a job that may kill its node starts alone"
+    rig.pool.admit([first])
+    assert rig.end(first).kind is EndKind.COMPLETED
+    poised(rig, second, once)
+    rig.pool.admit([second, once])
+    assert rig.kinds([second, once]) == [EndKind.COMPLETED] * 2
+
+
+def test_a_doubted_job_that_goes_on_holds_up_the_next_one_only_for_a_while(rig, tmp_path):
+    token, started, go = gate(rig, tmp_path)
+    poised(rig, token)
+    rig.pool.admit([token])
+    eventually(lambda: pids(started), 20, "it runs")
+    second = careful(rig, "nothing")
+    poised(rig, second)
+    rig.pool.admit([second])
+    assert rig.end(second).kind is EndKind.COMPLETED
+    go.touch()
+    assert rig.end(token).kind is EndKind.COMPLETED
 
 
 def test_nothing_waits_behind_one_that_runs(rig, tmp_path):
@@ -81,7 +107,8 @@ def test_it_is_not_poised_behind_another_job(rig, tmp_path):
 
 
 def test_one_that_is_queued_behind_others_is_caught(rig, tmp_path, monkeypatch):
-    monkeypatch.setattr(pooljobs, "_need", lambda _job: Need.ROOM)
+    real = pooljobs.place
+    monkeypatch.setattr(pooljobs, "place", lambda line, loads: real([(time_s, Need.ROOM) for time_s, _ in line], loads))
     rig.run("gate", path="/", started=str(tmp_path / "known"))  # known to be short: others may wait behind it
     with pytest.raises(AssertionError):
         check_not_poised_behind_another(rig, tmp_path)
@@ -104,7 +131,7 @@ def check_not_poised_behind_another(rig, tmp_path):
 
 
 def test_a_refused_one_never_starts_and_its_slot_is_free_again(rig, tmp_path):
-    tokens = [careful(rig, "who", path=str(tmp_path / "ran")) for _ in range(2)]
+    tokens = [careful(rig, "who", once=True, path=str(tmp_path / "ran")) for _ in range(2)]
     poised(rig, *tokens)
     rig.pool.admit([], tokens)
     assert rig.kinds(tokens) == [EndKind.NOT_STARTED] * 2
