@@ -99,18 +99,19 @@ class ServerCluster:
         """Make the node a member until ttl_s after the last call."""
         info_of(info)
         ttl_of(ttl_s, "the membership's ttl")
-        put = self._act(
+        put, changed, *_ = self._act(
             "register", boot_id=info.boot_id, node=info.node, host=info.host, pid=info.pid, version=info.version,
             socket=info.socket, started_ms=info.started_ms, ttl_s=float(ttl_s),
-        )[0]
+        )
+        if changed:
+            self._changed()
         if not put:
             raise ClusterUnavailable(f"the cluster has {NODES_MAX:,} nodes, which is its limit")
-        self._changed()
 
     def unregister(self, boot_id: str) -> None:
         """Leave at once."""
-        self._act("unregister", boot_id=key_of(boot_id, "boot id"))
-        self._changed()
+        if self._act("unregister", boot_id=key_of(boot_id, "boot id"))[0]:
+            self._changed()
 
     def nodes(self) -> tuple[NodeInfo, ...]:
         """Members now, by name; rows that are none of ours are left out."""

@@ -42,7 +42,7 @@ END
 
 -- name: register
 BEGIN NOT ATOMIC
-    DECLARE v_ours, v_dead, v_live, v_same, v_put INT DEFAULT 0;
+    DECLARE v_ours, v_dead, v_live, v_same, v_put, v_changed INT DEFAULT 0;
     DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN ROLLBACK; RESIGNAL; END;
     START TRANSACTION;
     SELECT count(*) INTO v_ours FROM callboard_cluster c WHERE c.one = 1 AND {ours c};
@@ -63,26 +63,28 @@ BEGIN NOT ATOMIC
         SET v_put = 1;
     END IF;
     IF v_ours > 0 AND (v_dead > 0 OR v_put > 0 AND v_same = 0) THEN
+        SET v_changed = 1;
         UPDATE callboard_cluster c SET c.members_version = c.members_version + 1 WHERE c.one = 1 AND {ours c};
     END IF;
     COMMIT;
-    SELECT c.cluster_id, {sound c}, v_put > 0 FROM callboard_cluster c WHERE c.one = 1;
+    SELECT c.cluster_id, {sound c}, v_put > 0, v_changed > 0 FROM callboard_cluster c WHERE c.one = 1;
 END
 
 -- name: unregister
 BEGIN NOT ATOMIC
-    DECLARE v_ours INT DEFAULT 0;
+    DECLARE v_ours, v_changed INT DEFAULT 0;
     DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN ROLLBACK; RESIGNAL; END;
     START TRANSACTION;
     SELECT count(*) INTO v_ours FROM callboard_cluster c WHERE c.one = 1 AND {ours c};
     IF v_ours > 0 THEN
         DELETE FROM callboard_cluster_nodes WHERE boot_id = %(boot_id)s;
-        IF ROW_COUNT() > 0 THEN
+        SET v_changed = ROW_COUNT();
+        IF v_changed > 0 THEN
             UPDATE callboard_cluster c SET c.members_version = c.members_version + 1 WHERE c.one = 1;
         END IF;
     END IF;
     COMMIT;
-    SELECT c.cluster_id, {sound c} FROM callboard_cluster c WHERE c.one = 1;
+    SELECT c.cluster_id, {sound c}, v_changed > 0 FROM callboard_cluster c WHERE c.one = 1;
 END
 
 -- name: acquire_lock

@@ -56,7 +56,8 @@ WITH gone AS (
     ))
     RETURNING 1
 )
-SELECT c.cluster_id, {sound c}, EXISTS (SELECT 1 FROM put), CASE WHEN EXISTS (SELECT 1 FROM changed) THEN {ring} END
+SELECT c.cluster_id, {sound c}, EXISTS (SELECT 1 FROM put), EXISTS (SELECT 1 FROM changed),
+    CASE WHEN EXISTS (SELECT 1 FROM changed) THEN {ring} END
 FROM callboard_cluster c WHERE c.one = 1
 
 -- name: unregister
@@ -69,7 +70,7 @@ WITH gone AS (
     WHERE c.one = 1 AND EXISTS (SELECT 1 FROM gone)
     RETURNING 1
 )
-SELECT c.cluster_id, {sound c}, CASE WHEN EXISTS (SELECT 1 FROM changed) THEN {ring} END
+SELECT c.cluster_id, {sound c}, EXISTS (SELECT 1 FROM changed), CASE WHEN EXISTS (SELECT 1 FROM changed) THEN {ring} END
 FROM callboard_cluster c WHERE c.one = 1
 
 -- name: acquire_lock
