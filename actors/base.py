@@ -50,7 +50,19 @@ class Directory:
     def __init__(self, *, roundtrip: bool = False) -> None:
         """Begin empty; with `roundtrip` every message is encoded and decoded on its way (tests)."""
         self._refs: dict[str, pykka.ActorRef[Any]] = {}
+        self._released: dict[str, threading.Event] = {}
         self._roundtrip = roundtrip
+
+    def begin(self, name: str) -> threading.Event:
+        """An actor of that name begins; the event is to be set when it has ended and closed what it held."""
+        released = threading.Event()
+        self._released = {**self._released, name: released}
+        return released
+
+    def wait_released(self, name: str, timeout_s: float) -> bool:
+        """Wait until the actor has ended and closed what it held: pykka's `actor_stopped` is set before that."""
+        released = self._released.get(name)
+        return released is None or released.wait(timeout_s)
 
     def add(self, name: str, ref: pykka.ActorRef[Any]) -> None:
         """Make a name known, or point it to the actor that replaces a dead one."""
@@ -147,6 +159,7 @@ class Actor(pykka.ThreadingActor):
         super().__init__()
         self.name = name
         self.parts = parts
+        self._released = parts.directory.begin(name)
         self._bound = {kind: getattr(self, method) for kind, method in self._handlers.items()}
 
     use_daemon_thread = True  # a node that gives up must be able to end, whatever an actor waits for
@@ -193,13 +206,17 @@ class Actor(pykka.ThreadingActor):
         try:
             self.release()
         finally:
+            self._released.set()
             self.parts.timers.cancel_all(self.name)
             self.parts.directory.tell(SUPERVISOR, ActorFailed(self.name, text))
 
     def on_stop(self) -> None:
         """Close what the actor held."""
         self.parts.timers.cancel_all(self.name)
-        self.release()
+        try:
+            self.release()
+        finally:
+            self._released.set()
 
     def release(self) -> None:
         """Close what the actor holds: threads, bells, children. Called once, at its stop or death."""

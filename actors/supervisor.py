@@ -87,6 +87,7 @@ class Supervisor(Actor):
                    traceback: TracebackType | None) -> None:
         """Nobody restarts the Supervisor: the node ends."""
         del exception_type, traceback
+        self._released.set()
         self.parts.timers.cancel_all(self.name)
         self._end(GAVE_UP_EXIT_CODE, f"the supervisor died: {type(exception_value).__name__}: {exception_value}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import threading
 from typing import Any
@@ -44,9 +45,11 @@ def main() -> int:
         def start(self) -> None:
             if first["events"]:
                 self.log.follow(lambda line: say(line) if line["event"].startswith(FOLLOWED) else None)
+            works = threading.Event()
+            threading.Thread(target=_listen, args=(self, works, say), name="callboard-parent", daemon=True).start()
             super().start()
+            works.set()
             say({"ready": True})
-            threading.Thread(target=_listen, args=(self, say), name="callboard-parent", daemon=True).start()
 
     try:
         return serve(msgspec.convert(first["settings"], NodeSettings), make_node=HandledNode)
@@ -55,11 +58,14 @@ def main() -> int:
         return error.exit_code
 
 
-def _listen(node: Node, say: Any) -> None:
+def _listen(node: Node, works: threading.Event, say: Any) -> None:
+    """Do what the program asks; while the node starts, which may take long, that is to stop."""
     for text in sys.stdin:
         line = json.loads(text)
         if "stop" in line:
-            node.stop(float(line["stop"]), "its program asked")
+            _stop(node, works, float(line["stop"]), "its program asked")
+        elif not works.is_set():
+            continue
         elif "status" in line:
             try:
                 say({"answer": line["status"], "status": msgspec.to_builtins(ask_status(node))})
@@ -67,7 +73,14 @@ def _listen(node: Node, say: Any) -> None:
                 continue  # the parent's wait runs out and says so
         else:
             node.parts.directory.tell_all(WORKER, Adjust(line.get("slots"), line.get("timeout_s")))
-    node.stop(reason="its program ended")
+    _stop(node, works, None, "its program ended")
+
+
+def _stop(node: Node, works: threading.Event, grace_s: float | None, reason: str) -> None:
+    if works.is_set():
+        node.stop(grace_s, reason)
+    else:  # the main thread starts the node, and only a signal interrupts that
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

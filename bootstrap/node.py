@@ -162,11 +162,11 @@ class Node:
 
     def _take_apart(self, parts: Parts) -> None:
         names = sorted(parts.directory.names(), key=lambda name: name != SUPERVISOR)  # first who restarts the others
-        refs = [ref for name in names if (ref := parts.directory.ref(name)) is not None]
-        for ref in refs:
-            ref.stop(block=False)
-        for ref in refs:
-            ref.actor_stopped.wait(ACTOR_STOP_S)
+        for name in names:
+            if (ref := parts.directory.ref(name)) is not None:
+                ref.stop(block=False)
+        for name in names:
+            parts.directory.wait_released(name, ACTOR_STOP_S)
         parts.timers.stop()
         parts.host.stop()
         if self._given[1] is None:

@@ -37,12 +37,15 @@ def serve(settings: NodeSettings, log_file: str | None = None, make_node: Callab
         QueueError: Raised when the node gave up: another of its name lives, its store is gone, an actor died too often.
     """
     with _log_stream(log_file) as stream, _Signals() as signals:
-        node = make_node(settings, log_stream=stream)
+        node: Node | None = None
         try:
+            signals.starting()
+            node = make_node(settings, log_stream=stream)
             node.start()
             signals.started()
         except StopDuringStartError:
-            node.close()
+            if node is not None:
+                node.close()
             return 0
         threading.Thread(target=_wait, args=(node, signals), name="callboard-wait", daemon=True).start()
         times = 0
@@ -69,7 +72,8 @@ class _Signals:
         os.set_blocking(self._writer, False)
         self._before: dict[int, object] = {}
         self._old_fd = -1
-        self._starting = True
+        self._starting = False
+        self._came = False
 
     def __enter__(self) -> Self:
         for number in STOP_SIGNALS:
@@ -88,7 +92,15 @@ class _Signals:
     def _arrived(self, number: int, frame: object) -> None:
         """The byte is in the pipe already; only a start is interrupted, which may take long."""
         del number, frame
+        self._came = True
         if self._starting:
+            self._starting = False
+            raise StopDuringStartError
+
+    def starting(self) -> None:
+        """From now on a signal raises StopDuringStartError; at once, if one has come already."""
+        self._starting = True
+        if self._came:
             self._starting = False
             raise StopDuringStartError
 

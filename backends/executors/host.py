@@ -13,6 +13,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
+from callboard.backends.executors import linux
 from callboard.backends.executors.link import ChildLink
 from callboard.backends.executors.options import KINDS, ExecutorOptions
 from callboard.backends.executors.pool import ChildPool
@@ -35,6 +36,7 @@ _ONE_THREAD: Final = (
 )
 """Libraries that start threads at import, unless these say 1; then a fork would be unsafe."""
 _STOP_S: Final = 10.0
+_STOP_IMPORT_S: Final = 1.0
 _SEND_S: Final = 2.0
 _POLL_S: Final = 0.01
 _BACKOFF_S: Final = (0.1, 10.0)
@@ -114,9 +116,9 @@ class TemplateHost:
             if not self.up:
                 process.terminate()  # it still imports the app, and hears nothing
             try:
-                process.wait(_STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
+                process.wait(_STOP_S if self.up else _STOP_IMPORT_S)
+            except subprocess.TimeoutExpired:  # such as an app that handles SIGTERM itself
+                linux.kill_group(process.pid)
                 process.wait()
         self.pump.stop()
         for output in self._outputs:

@@ -7,6 +7,7 @@ import threading
 import pytest
 from kit import eventually
 
+from callboard.actors.cluster import Cluster
 from callboard.core.messages import Crash
 from callboard.core.records import JobState
 
@@ -103,3 +104,26 @@ def test_a_supervisor_that_dies_ends_the_node_with_a_code(bench):
     assert node.tell("supervisor", Crash())
     assert node.wait(5.0) == 1
     bench.nodes.remove(node)
+
+
+def test_a_node_has_ended_only_when_its_actors_have_closed_what_they_held(bench, monkeypatch):
+    """The Cluster's last acts, to resign and to leave, are waited for: the backend is closed behind them."""
+    release, waited, go = Cluster.release, threading.Event(), threading.Event()
+
+    def slow(self):
+        waited.set()
+        assert go.wait(10.0)
+        release(self)
+
+    monkeypatch.setattr(Cluster, "release", slow)
+    node = bench.node()
+    node.events.wait("heartbeat.session_opened")
+    node.stop(0.0)
+    ending = threading.Thread(target=node.wait)
+    ending.start()
+    assert waited.wait(10.0)
+    ending.join(0.3)
+    assert ending.is_alive()
+    go.set()
+    ending.join(10.0)
+    assert not ending.is_alive()

@@ -93,6 +93,33 @@ def test_an_import_that_never_ends(tmp_path):
     assert "took longer than 0.5 s" in why
 
 
+def test_an_import_that_stops_for_no_signal_is_killed_with_what_it_started(tmp_path):
+    path = tmp_path / "pids"
+    file = script(tmp_path, "import executor_app, os, signal, subprocess, time\n"
+                            "signal.signal(signal.SIGTERM, lambda *_: None)\n"
+                            "process = subprocess.Popen(['sleep', '1000'])\n"
+                            f"executor_app.note({str(path)!r}, f'{{os.getpid()}}\\n{{process.pid}}')\n"
+                            "while True:\n    time.sleep(1)\n")
+    host = host_of(file)
+    failed = []
+
+    def start():
+        try:
+            host.start()
+        except AppImportFailed as error:
+            failed.append(error)
+
+    starting = threading.Thread(target=start)
+    starting.start()
+    eventually(lambda: len(pids(path)) == 2, DEADLINE_S, "the import runs")
+    start_s = CLOCK.boot_s()
+    host.stop()
+    assert CLOCK.boot_s() - start_s < 8
+    starting.join(DEADLINE_S)
+    assert failed
+    eventually(lambda: not any(alive(pid) for pid in pids(path)), 5, "both are gone")
+
+
 def test_an_unknown_kind_is_refused():
     with pytest.raises(UnknownOption, match="did you mean 'thread'"):
         host_of(APP, kind="threads")
