@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from callboard.backends.store.redis.address import parse_address
@@ -55,3 +58,13 @@ def test_the_drivers_addresses_are_addresses(environ: dict[str, str]):
     url = redis_address(environ)
     parse_address(url)
     assert scheme_of(url, "store") in {"redis", "unix"}
+
+
+def test_without_redis_py_the_remedy_is_told():
+    code = ("import sys, importlib.util as u; real = u.find_spec; "
+            "u.find_spec = lambda name, *more: None if name == 'redis' else real(name, *more); "
+            "from callboard.core.errors import UsageError\n"
+            "try:\n    import callboard.backends.store.redis\n"
+            "except UsageError as error:\n    print(error)\n")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert "pip install callboard[redis]" in done.stdout
