@@ -27,7 +27,7 @@ class Load:
     finish_s: float = 60.0 if FULL else 20.0
 
 
-NODES = Load(5_000, 0.02, 3, 1, 20, 3.0) if FULL else Load(1_000, 0.02, 3, 1, 5, 1.5)
+NODES = Load(5_000, 0.02, 3, 1, 20, 3.0) if FULL else Load(1_500, 0.02, 3, 1, 5, 1.5)
 CHILDREN = (Load(10_000, 0.05, 2, 4, 5, 8.0, 1.0) if FULL else Load(900, 0.05, 2, 4, 3, 1.5, 0.7))
 SMALL = Load(300, 0.02, 3, 1, 2, 1.0)
 """For mutants: they show at once."""
