@@ -83,6 +83,20 @@ def acknowledged_before_run():
     worker.Worker._run_jobs = early
 
 
+def marked_at_take():
+    """G3: everything that is taken is told to have started."""
+    run_jobs = worker.Worker._run_jobs
+
+    def early(self, session, jobs, *, healed=False):
+        known = set(self._held)
+        run_jobs(self, session, jobs, healed=healed)
+        taken = [Held(job.ref, job.id, token) for token, job in self._held.items() if token not in known]
+        if taken:
+            self._life_lane.run(lambda: self.parts.store.mark_started(session, taken))
+
+    worker.Worker._run_jobs = early
+
+
 def charged_at_assign():
     """G3: the attempt is counted when the job is assigned, not when it ended."""
     _replace_in("leader.give", ("outcome = NULL", "outcome = NULL, attempts = attempts + 1"))
@@ -196,21 +210,33 @@ def late_copies():
 
         return call
 
-    node.NodePart.finish = twice(node.NodePart.finish)
-    node.NodePart.take = twice(node.NodePart.take)
+    for store in _stores():
+        store.finish = twice(store.finish)
+        store.take = twice(store.take)
 
 
 def held_finishes():
     """A finish is on its way to the store for as long as there is a file hold-NODE."""
-    finish = node.NodePart.finish
     path = Path(os.environ["FAULT_FOLDER"]) / f"hold-{os.environ['FAULT_NODE']}"
 
-    def call(self, *args):
-        while path.exists():
-            time.sleep(0.002)
-        return finish(self, *args)
+    def held(finish):
+        @functools.wraps(finish)
+        def call(self, *args):
+            while path.exists():
+                time.sleep(0.002)
+            return finish(self, *args)
 
-    node.NodePart.finish = functools.wraps(finish)(call)
+        return call
+
+    for store in _stores():
+        store.finish = held(store.finish)
+
+
+def _stores():
+    """A node's acts on each durable store."""
+    from callboard.backends.store.redis.node import NodePart as RedisNode  # noqa: PLC0415 - only where it is planted
+
+    return node.NodePart, RedisNode
 
 
 def late_ticks():
@@ -249,6 +275,7 @@ PLANTS: dict[str, Callable[[], None]] = {
     function.__name__: function
     for function in (released_before_the_child_is_dead, last_tick_not_compared, leases_by_wall_clock, wall_jumps,
                      push_acknowledged_before_commit, no_rescue, acknowledged_before_run, charged_at_assign,
-                     matched_by_id, token_reused, losses_not_counted, no_isolation, late_copies, held_finishes,
-                     late_ticks, minute_a_second, flood_from_within, unbounded_mailbox, nobody_suspected)
+                     marked_at_take, matched_by_id, token_reused, losses_not_counted, no_isolation, late_copies,
+                     held_finishes, late_ticks, minute_a_second, flood_from_within, unbounded_mailbox,
+                     nobody_suspected)
 }
