@@ -33,7 +33,10 @@ class LifeStore(Protocol):
         ...
 
     def set_limits(self, queue: str, limits: QueueLimits) -> None:
-        """Order a queue's limits; they replace the earlier ones, and hold for what is pushed from now on."""
+        """Order a queue's limits; they replace the earlier ones, and hold for what is pushed from now on.
+
+        A store may let pushes of the same moment pass each other: together they may go beyond max_depth then.
+        """
         ...
 
     def adopt(self, cluster_id: str, backend: str) -> None:

@@ -89,6 +89,8 @@ def test_the_last_order_counts(life_rig: Rig):
 def test_a_new_store_may_be_given_away(life_rig: Rig):
     rig = life_rig
     rig.life.adopt("c2", "etcd")
+    with pytest.raises(TermRefused):
+        rig.store.begin_term(claim(5))
     assert rig.store.begin_term(claim(5, "x", "c2", "etcd")) == (1, "x")
 
 

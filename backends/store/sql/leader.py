@@ -71,7 +71,7 @@ class LeaderPart(Part):
 
 def _next_epoch(row: StoreRow, claim: TermClaim) -> int:
     """The epoch that the claim gets."""
-    if not row.epoch:
+    if not row.epoch and not row.cluster_id:
         return 1
     if claim.cluster_id != row.cluster_id or claim.backend != row.backend:
         raise TermRefused(f"the store belongs to cluster {row.cluster_id!r} of backend {row.backend!r}, not to "

@@ -156,9 +156,10 @@ class NodePart(Part):
     @again
     def report_progress(self, session: SessionId, reports: Sequence[Progress]) -> None:
         """See `LifeStore`."""
+        newest = {report.held: report for report in reports}.values()  # one statement changes a row once
         with self._act() as tx:
             tx.many("node.progress", [(report.fraction, report.message, tx.now_ms, report.held.ref, report.held.id,
-                                       *report.held.token, session) for report in reports])
+                                       *report.held.token, session) for report in newest])
 
 
 def _runs(row: Row | None, held: Held, session: int) -> bool:

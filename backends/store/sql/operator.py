@@ -131,7 +131,7 @@ class OperatorPart(Part):
         """See `LifeStore`."""
         aging_ms = None if limits.aging_s is None else round(min(limits.aging_s, AGING_STRICT_S) * 1000)
         with self._act() as tx:
-            tx.run("node.know_queue", queue)
+            tx.many("node.know_queue", [(queue,)])
             tx.run("operator.set_limits", limits.max_depth, aging_ms, queue)
 
     @again

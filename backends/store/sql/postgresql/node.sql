@@ -10,3 +10,10 @@ UPDATE callboard_jobs j SET started_ms = coalesce(j.started_ms, t.started_ms)
 FROM unnest(?1::bigint[], ?2::bigint[], ?3::text[], ?4::bigint[], ?5::bigint[], ?6::bigint[])
     AS t (started_ms, n, id, epoch, seq, session)
 WHERE j.n = t.n AND j.id = t.id AND j.epoch = t.epoch AND j.seq = t.seq AND j.session = t.session AND j.state = 3
+
+-- name: progress
+UPDATE callboard_jobs j SET progress_fraction = t.fraction, progress_message = t.message, progress_ms = t.at_ms
+FROM unnest(?1::double precision[], ?2::text[], ?3::bigint[], ?4::bigint[], ?5::text[], ?6::bigint[], ?7::bigint[],
+        ?8::bigint[])
+    AS t (fraction, message, at_ms, n, id, epoch, seq, session)
+WHERE j.n = t.n AND j.id = t.id AND j.epoch = t.epoch AND j.seq = t.seq AND j.session = t.session AND j.state = 3
