@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 REDIS_SCHEMES: Final = ("redis", "rediss", "unix", "redis+unix")
 POSTGRESQL_SCHEMES: Final = ("postgresql", "postgres")
-STORE_SCHEMES: Final = ("memory", "sqlite", *REDIS_SCHEMES, *POSTGRESQL_SCHEMES)
-LATER_SCHEMES: Final = ("mariadb", "etcd", "consul", "zookeeper")
+MARIADB_SCHEMES: Final = ("mariadb",)
+STORE_SCHEMES: Final = ("memory", "sqlite", *REDIS_SCHEMES, *POSTGRESQL_SCHEMES, *MARIADB_SCHEMES)
+LATER_SCHEMES: Final = ("etcd", "consul", "zookeeper")
 """Known by the design, not in this version yet: said plainly instead of "unknown"."""
 MEMORY_MAX_JOBS: Final = 1_000
 """Default bound of the memory store, as QUEUE_MEMORY_MAX_JOBS."""
@@ -83,6 +84,10 @@ def open_store(url: str, clock: Clock, *, max_jobs: int = MEMORY_MAX_JOBS) -> Jo
         from callboard.backends.store.sql import open_postgresql  # noqa: PLC0415 - loaded when used
 
         return open_postgresql(url)
+    if scheme_of(url, "store") in MARIADB_SCHEMES:
+        from callboard.backends.store.sql import open_mariadb  # noqa: PLC0415 - loaded when used
+
+        return open_mariadb(url)
     from callboard.backends.store.sql import open_sqlite  # noqa: PLC0415 - loaded when used
 
     return open_sqlite(sqlite_path(url), clock=clock)

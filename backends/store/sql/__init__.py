@@ -11,7 +11,7 @@ from .store import SqlStore
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["SqlStore", "SqlStoreOptions", "open_postgresql", "open_sqlite"]
+__all__ = ["SqlStore", "SqlStoreOptions", "open_mariadb", "open_postgresql", "open_sqlite"]
 
 
 def open_postgresql(
@@ -21,3 +21,12 @@ def open_postgresql(
     from .postgresql import store  # noqa: PLC0415 - who uses SQLite needs no psycopg
 
     return store.open_postgresql(url, options=options or SqlStoreOptions(), time_ms=time_ms)
+
+
+def open_mariadb(
+    url: str, *, options: SqlStoreOptions | None = None, time_ms: Callable[[int], int] | None = None
+) -> SqlStore:
+    """See `mariadb.store.open_mariadb`; loads the driver."""
+    from .mariadb import store  # noqa: PLC0415 - who uses SQLite needs no PyMySQL
+
+    return store.open_mariadb(url, options=options or SqlStoreOptions(), time_ms=time_ms)

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 
-class _Borrowed:
+class Borrowed:
     """A connection that lives on, whatever SQLAlchemy does: it neither ends the transaction nor closes."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: object) -> None:
+        """Borrow a driver's connection."""
         self._connection = connection
 
     def __getattr__(self, name: str) -> object:
@@ -40,7 +41,7 @@ class _Borrowed:
 
 def upgrade(connection: sqlite3.Connection, revision: str = "head", *, prefix: str = PREFIX) -> None:
     """Bring a SQLite file's schema to a revision, within the transaction that the connection is in."""
-    engine = create_engine("sqlite://", creator=lambda: _Borrowed(connection), poolclass=StaticPool)
+    engine = create_engine("sqlite://", creator=lambda: Borrowed(connection), poolclass=StaticPool)
     with engine.connect() as borrowed:
         run(borrowed, revision, prefix=prefix)
 

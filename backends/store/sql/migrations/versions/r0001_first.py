@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from callboard.backends.store.sql.migrations import mariadb
 from callboard.backends.store.sql.migrations.ddl import run
 
 revision = "0001"
@@ -200,7 +201,7 @@ _POSTGRESQL: Final = (
 
 def upgrade() -> None:
     """Create everything."""
-    run({"sqlite": _SQLITE, "postgresql": _POSTGRESQL})
+    run({"sqlite": _SQLITE, "postgresql": _POSTGRESQL, "mariadb": mariadb.FIRST})
 
 
 def downgrade() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from callboard.backends.store.sql.migrations import mariadb
 from callboard.backends.store.sql.migrations.ddl import run
 
 revision = "0003"
@@ -76,7 +77,7 @@ _POSTGRESQL: Final = (
 
 def upgrade() -> None:
     """Add what is new."""
-    run({"sqlite": _SQLITE, "postgresql": _POSTGRESQL})
+    run({"sqlite": _SQLITE, "postgresql": _POSTGRESQL, "mariadb": mariadb.LIFE})
 
 
 def downgrade() -> None:
