@@ -98,10 +98,10 @@ def test_poison_jobs_do_not_take_the_others_with_them(fleet, caught, kind, mutan
     caught(mutant, check)
 
 
-@pytest.mark.parametrize("mutant", ["", "marked_at_take"])
-def test_what_was_taken_ahead_of_a_poison_job_costs_nothing_unless_it_had_started(fleet, caught, mutant):
+@with_mutants("marked_at_take")
+def test_what_was_taken_ahead_of_a_poison_job_costs_nothing_unless_it_had_started(fleet, caught, kind, mutant):
     """No-op jobs are taken ahead by the hundred: all of them lose the node, and who never started is not charged."""
-    caught(mutant, lambda: poison_among_noops(fleet(mutant, slots=2, lease_ttl_s=1.0, session_ttl_s=1.5)))
+    caught(mutant, lambda: poison_among_noops(fleet(mutant, kind=kind, slots=2, lease_ttl_s=1.0, session_ttl_s=1.5)))
 
 
 def poison_among_noops(made):
