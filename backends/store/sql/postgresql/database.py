@@ -123,6 +123,9 @@ class Database:
             yield link, self._greeter.row(found)
         except psycopg.Error as error:
             raise translate(error, self.name) from error
+        except UnicodeEncodeError as error:
+            raise InvalidArgument(f"job store {self.name}: a text can't be stored: {error.reason}",
+                                  cause=error) from error
         finally:
             if link is not None:
                 link.roll_back()
