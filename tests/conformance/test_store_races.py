@@ -17,6 +17,7 @@ from callboard.core.records import (
     Outcome,
     OutcomeKind,
     Plan,
+    QueueLimits,
     Released,
     ScheduleRow,
 )
@@ -267,3 +268,13 @@ def test_forget_and_retry_of_one_job(rounds):
         else:
             assert rig.state(f"a{number}") is JobState.READY
             rig.store.cancel(f"a{number}")
+
+
+def test_pushes_into_a_limited_queue_do_not_exceed_it_together(rounds):
+    for number, rig, other in rounds:
+        queue = f"limited-{number}"
+        rig.store.set_limits(queue, QueueLimits(max_depth=3))
+        results = race(partial(rig.store.push, [job(f"a{number}-{part}", queue) for part in range(2)]),
+                       partial(other.push, [job(f"b{number}-{part}", queue) for part in range(2)]))
+        assert kinds(results) == ["PushReceipt", "QueueFull"]
+        assert rig.counts(queue).ready == 2

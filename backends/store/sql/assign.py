@@ -121,7 +121,7 @@ class AssignPart(Part):
         with self._fenced(epoch) as tx:
             _hold(tx, plan)
             if not plan.empty:
-                expire(tx, EXPIRED_MAX)
+                expire(tx, EXPIRED_MAX, only_ready=True)
             handout = _Handout(tx, self._dialect, epoch.number, take_for)
             for alone in plan.isolated:
                 handout.give_alone(alone)

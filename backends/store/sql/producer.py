@@ -86,7 +86,14 @@ def push_in(
 
 def _aging(tx: Tx, queues: Sequence[str]) -> dict[str, float]:
     """Seconds by queue; queues that are new are known from now on."""
-    found = dict(tx.run("producer.queues_of", tx.array(queues)).fetchall())
+    found: dict[str, int | None] = {}
+    limited: list[str] = []
+    for queue, aging_ms, max_depth in tx.run("producer.queues_of", tx.array(queues)):
+        found[queue] = aging_ms
+        if max_depth is not None:
+            limited.append(queue)
+    if limited:  # pushes into them follow each other: each sees what the one before has added
+        tx.lock("producer.lock_queues", tx.array(sorted(limited)))
     tx.many("node.know_queue", [(queue,) for queue in queues if queue not in found])
     return {queue: tx.know_aging(queue, found.get(queue)) for queue in queues}
 

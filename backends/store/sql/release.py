@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 
 
-def expire(tx: Tx, limit: int) -> int:
+def expire(tx: Tx, limit: int, *, only_ready: bool = False) -> int:
     """Cancel up to `limit` jobs that wait and have expired; how many."""
-    rows = [Row(*one) for one in tx.run("changes.rows_expired", tx.now_ms, limit)]
+    least = int(JobState.READY if only_ready else JobState.DELAYED)
+    rows = [Row(*one) for one in tx.run("changes.rows_expired", least, tx.now_ms, limit)]
     if rows:
         changes = Changes(tx)
         for row in rows:

@@ -17,7 +17,8 @@ FROM callboard_jobs WHERE id = ? {lock}
 SELECT n, id, queue, state, step, attempts, losses, epoch, seq, session, outcome, cancel, has_failed_hook, priority,
     due_ms, rank, doubts, once, started_ms, awaited, unique_key, unique_until, assigned_ms, taken_ms, node
 FROM callboard_jobs {by callboard_jobs_expires}
-WHERE expires_ms IS NOT NULL AND state IN (0, 1) AND step = 0 AND expires_ms <= ? ORDER BY expires_ms LIMIT ? {lock skip}
+WHERE state >= ? AND expires_ms IS NOT NULL AND state IN (0, 1) AND step = 0 AND expires_ms <= ? ORDER BY expires_ms
+LIMIT ? {lock skip}
 
 -- name: complete
 UPDATE callboard_jobs

@@ -2,7 +2,10 @@
 SELECT delayed + ready + assigned + running, delayed + ready, max_depth FROM callboard_queues WHERE queue = ?
 
 -- name: queues_of
-SELECT queue, aging_ms FROM callboard_queues WHERE queue {texts ?}
+SELECT queue, aging_ms, max_depth FROM callboard_queues WHERE queue {texts ?}
+
+-- name: lock_queues
+SELECT queue FROM callboard_queues WHERE queue {texts ?} ORDER BY queue {lock own}
 
 -- name: insert
 INSERT INTO callboard_jobs (id, queue, state, has_failed_hook, priority, rank, due_ms, pushed_ms, name, max_attempts,

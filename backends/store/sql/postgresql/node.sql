@@ -11,9 +11,13 @@ FROM unnest(?1::bigint[], ?2::bigint[], ?3::text[], ?4::bigint[], ?5::bigint[], 
     AS t (started_ms, n, id, epoch, seq, session)
 WHERE j.n = t.n AND j.id = t.id AND j.epoch = t.epoch AND j.seq = t.seq AND j.session = t.session AND j.state = 3
 
+-- Of one job the last report counts.
 -- name: progress
-UPDATE callboard_jobs j SET progress_fraction = t.fraction, progress_message = t.message, progress_ms = t.at_ms
-FROM unnest(?1::double precision[], ?2::text[], ?3::bigint[], ?4::bigint[], ?5::text[], ?6::bigint[], ?7::bigint[],
-        ?8::bigint[])
-    AS t (fraction, message, at_ms, n, id, epoch, seq, session)
+UPDATE callboard_jobs j
+SET progress_fraction = t.fraction, progress_message = t.message, progress_ms = t.at_ms
+FROM (
+    SELECT DISTINCT ON (r.n, r.id, r.epoch, r.seq, r.session) r.*
+    FROM unnest(?1::double precision[], ?2::text[], ?3::bigint[], ?4::bigint[], ?5::text[], ?6::bigint[],
+        ?7::bigint[], ?8::bigint[]) WITH ORDINALITY AS r (fraction, message, at_ms, n, id, epoch, seq, session, place)
+    ORDER BY r.n, r.id, r.epoch, r.seq, r.session, r.place DESC) AS t
 WHERE j.n = t.n AND j.id = t.id AND j.epoch = t.epoch AND j.seq = t.seq AND j.session = t.session AND j.state = 3
