@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from callboard.actors.base import WORKER, Parts
 from callboard.core.commandcheck import check_command
+from callboard.core.due import DUE_TOPIC, due_soon
 from callboard.core.errors import InvalidArgument, QueueError
 from callboard.core.messages import (
     AskStatus,
@@ -45,7 +46,10 @@ def act_on(store: JobStore, message: Message) -> Message:
     check_command(message)
     match message:
         case PushJobs(jobs):
-            return Pushed(store.push(jobs).ids)
+            receipt = store.push(jobs)
+            if due_soon(job.delay_s for job in jobs):
+                store.ring(DUE_TOPIC)
+            return Pushed(receipt.ids)
         case Scale(queue, slots, node):
             store.set_desired(Desired(queue, node or "*", slots))
             return Done(slots)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from callboard.actors.base import DISPATCHER, ELECTOR, HEARTBEAT, WORKER, Actor, Parts, handles
 from callboard.actors.commands import Commands
 from callboard.actors.suspicion import WAIT_S, Suspicion
 from callboard.core import assignment
+from callboard.core.due import DUE_TOPIC
 from callboard.core.errors import QueueFull, StaleEpoch, StoreError, TermRefused, Unavailable
 from callboard.core.messages import (
     CLIENT_MESSAGES,
     Begin,
+    DueSoon,
     Freed,
     Hello,
     Hold,
@@ -38,6 +40,9 @@ from callboard.core.sessions import Reading, Watch, observe
 if TYPE_CHECKING:
     from callboard.core.ports import Bell
 
+LOOKS_S: Final = 0.01
+"""Between two looks for due jobs, at least, however many rings there are."""
+
 
 class Dispatcher(Actor):
     """Holds no truth of its own: each round reads the store's counts, decides, and has the store carry it out."""
@@ -46,7 +51,7 @@ class Dispatcher(Actor):
         """Follower, no session."""
         super().__init__(name, parts)
         self._commands = Commands(parts)
-        self._bell: Bell | None = None
+        self._bells: tuple[Bell, ...] = ()
         self._pool_of = {share.queue: pool.name for pool in parts.config.pools for share in pool.queues}
         self._session: SessionId | None = None
         self._term: Term | None = None
@@ -56,7 +61,7 @@ class Dispatcher(Actor):
         self._watch = Watch()
         self._suspicion = Suspicion(parts)
         self._rounds_from_s = -math.inf
-        self._due_at_s = 0.0
+        self._due_at_s = self._looked_s = 0.0
         self._prune_at_s = 0.0
         self._waiting = False
         self._assigned = 0
@@ -65,7 +70,9 @@ class Dispatcher(Actor):
     @handles(Begin)
     def begin(self, _message: Begin) -> None:
         """Listen to the leader's bell and ask what is in force."""
-        self._bell = self.parts.store.listen("leader", self.teller(self.name, Rung()))
+        listen = self.parts.store.listen
+        self._bells = (listen("leader", self.teller(self.name, Rung())),
+                       listen(DUE_TOPIC, self.teller(self.name, DueSoon())))
         self.tell(ELECTOR, Hello(self.name))
         self.tell(HEARTBEAT, Hello(self.name))
         self.poll(PollDue())
@@ -148,13 +155,25 @@ class Dispatcher(Actor):
     @handles(PollDue)
     def poll(self, _message: PollDue) -> None:
         """The slow poll that backs up every bell; proves to the Elector that this actor moves."""
-        config = self.parts.config
         self.tell(ELECTOR, Progress())
         self._begin_term()
         self._waiting = False
         self._round()
-        waiting_s = config.due_poll_s if math.isfinite(self._due_at_s) and self._epoch is not None else config.poll_s
-        self.later(min(waiting_s, config.lease_ttl_s / 6), PollDue())
+        self._poll_again()
+
+    def _poll_again(self) -> None:
+        """After the poll's time, or when the next job is due."""
+        config = self.parts.config
+        wait_s = min(config.poll_s if self._epoch is None else config.due_poll_s, config.lease_ttl_s / 6)
+        due_s = self._due_at_s - self.now()
+        self.later(due_s if 0.0 < due_s < wait_s and self._epoch is not None else wait_s, PollDue())
+
+    @handles(DueSoon)
+    def due_soon(self, _message: DueSoon) -> None:
+        """A job was written that is due before the next look: look now, and know when; not more often than needed."""
+        self._due_at_s = min(self._due_at_s, max(self.now(), self._looked_s + LOOKS_S))
+        self._round()
+        self._poll_again()
 
     @handles(Rung, Freed, Round)
     def rung(self, message: Message) -> None:
@@ -184,14 +203,15 @@ class Dispatcher(Actor):
         now_s = self.now()
         if now_s < self._due_at_s:
             return
+        self._looked_s = now_s
         promoted = self.parts.store.promote_due(epoch, self.parts.config.assign_batch_max)
+        config, next_s = self.parts.config, promoted.next_due_s
         if promoted.moved:
             self._waiting = False
-        wait_s = self.parts.config.due_poll_s if promoted.next_due_s is not None else self.parts.config.poll_s
-        if promoted.next_due_s is not None and promoted.next_due_s < wait_s:
-            wait_s = max(promoted.next_due_s, 0.001)
-            self.later(wait_s, PollDue())
-        self._due_at_s = now_s if promoted.moved else now_s + wait_s
+            self._due_at_s = now_s
+        else:
+            self._due_at_s = now_s + (config.poll_s if next_s is None else min(config.due_poll_s, max(next_s, 0.001)))
+            self._poll_again()
 
     def _assign(self, epoch: Epoch, survey: Survey) -> None:
         seen = self._suspicion.trusted(survey, self._watch)
@@ -306,8 +326,8 @@ class Dispatcher(Actor):
         self._session = None
 
     def release(self) -> None:
-        """Close the bell."""
-        if self._bell is not None:
-            self._bell.close()
+        """Close the bells."""
+        for bell in self._bells:
+            bell.close()
 
 

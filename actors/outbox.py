@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+from callboard.core.due import DUE_TOPIC, due_soon
 from callboard.core.errors import QueueError
 from callboard.core.messages import Finished
 
@@ -56,6 +57,8 @@ class Outbox:
         def call() -> None:
             try:
                 answer = Finished(self._store.finish(session, batch))
+                if due_soon(outcome.delay_s for outcome in batch):
+                    self._store.ring(DUE_TOPIC)
             except QueueError as error:
                 answer = Finished(None, str(error))
             self._answer(answer)

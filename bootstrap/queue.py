@@ -8,6 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from callboard.backends.clock import SystemClock
+from callboard.core.due import DUE_TOPIC, due_soon
 from callboard.core.errors import InvalidArgument, UnknownOption
 from callboard.core.health import DEFAULT_THRESHOLDS, QueueHealth, QueueStats, Thresholds, health_of, stats_of
 from callboard.core.job import Job
@@ -21,7 +22,7 @@ from callboard.results import await_result, wait_result
 from callboard.stores import canonical_url, mask_url, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import timedelta
 
     from callboard.core.ports import JobStore
@@ -77,7 +78,7 @@ class Queue:
             QueueFull: Raised when a bound is reached.
             PushOutcomeUnknown: Raised when no reply came: push again with `id=error.job_id`.
         """
-        return self.store.push((self.prepare(job, options),)).ids[0]
+        return self._write((self.prepare(job, options),))[0]
 
     def later(self, delay: float | timedelta, job: Job | BoundJob, **options: Any) -> str:
         """Push a job to be run after `delay` seconds (or timedelta), by the store's clock. Raises as push."""
@@ -101,8 +102,14 @@ class Queue:
         new: list[NewJob] = [self.prepare(job, given) for job, given in zip(all_jobs, each, strict=True)]
         written: list[str] = []
         for start in range(0, len(new), PUSH_MANY_BATCH):
-            written += self.store.push(new[start : start + PUSH_MANY_BATCH]).ids
+            written += self._write(new[start : start + PUSH_MANY_BATCH])
         return written
+
+    def _write(self, jobs: Sequence[NewJob]) -> tuple[str, ...]:
+        ids = self.store.push(jobs).ids
+        if due_soon(job.delay_s for job in jobs):
+            self.store.ring(DUE_TOPIC)
+        return ids
 
     def prepare(self, job: Job | BoundJob, options: dict[str, Any]) -> NewJob:
         """What a push would write, checked; for who pushes later, as a schedule does. Raises as push."""

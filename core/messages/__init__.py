@@ -76,6 +76,7 @@ from callboard.core.messages.supervision import (
 )
 from callboard.core.messages.work import (
     Adjust,
+    DueSoon,
     EndsReady,
     ExecutorStopped,
     Finished,
@@ -115,6 +116,7 @@ __all__ = [
     "Done",
     "DrainNode",
     "Drained",
+    "DueSoon",
     "ElectionTick",
     "EndsReady",
     "EventLine",

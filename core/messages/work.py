@@ -136,6 +136,13 @@ class Marked(Message):
     error: str = ""
 
 
+@message(77)
+class DueSoon(Message):
+    """The store's bell to Dispatcher: a job was written that is soon due."""
+
+    coalesced: ClassVar[bool] = True
+
+
 @message(76)
 class ProgressDue(Message):
     """Timer and executor's thread to Worker: jobs said how far they are."""

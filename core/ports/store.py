@@ -171,7 +171,8 @@ class JobStore(Producer, LeaderStore, NodeStore, OperatorStore, LifeStore, Proto
     def listen(self, topic: str, callback: Callable[[], None]) -> Bell:
         """Call back, from a thread of the store's own, when `topic` is rung: "leader" or "session-<id>" or "nodes".
 
-        A hint only: it may be late, doubled or lost; a slow poll backs it up.
+        "due" is rung by who wrote a job that is soon due (`core.due`), not by the store. A hint only: it may be
+        late, doubled or lost; a slow poll backs it up.
         """
         ...
 
