@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
-from storeplaces import LIFE_PLACES, PLACES, rigs
+from storeplaces import PLACES, rigs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,12 +18,5 @@ if TYPE_CHECKING:
 @pytest.fixture(params=PLACES)
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
     """A rig on each kind of store."""
-    with ExitStack() as cleanup:
-        yield rigs(PLACES[request.param], tmp_path, cleanup)
-
-
-@pytest.fixture(params=LIFE_PLACES)
-def life_rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
-    """A rig on each kind of store that has the acts of a job's whole life."""
     with ExitStack() as cleanup:
         yield rigs(PLACES[request.param], tmp_path, cleanup)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from callboard.core.errorrecord import decode_error, encode_error
 from callboard.core.records import (
@@ -31,7 +31,7 @@ from callboard.core.records import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from callboard.core.ports import JobStore, LifeStore
+    from callboard.core.ports import JobStore
     from callboard.core.retention import Retention
 
 BOOM = encode_error(ErrorRecord("ValueError", "boom"))
@@ -78,14 +78,12 @@ class Place:
         shared: two store objects on the same data are two clients.
         close: takes the data away, once all clients are closed.
         own_clock: its time is a server's, which no wall clock of a node's machine moves.
-        life: it has the acts of LifeStore, and all that goes with them; where not, every run counts as started.
     """
 
     name: str
     open: Callable[[], JobStore]
     shared: bool
     close: Callable[[], None] = lambda: None
-    life: bool = False
     own_clock: bool = False
 
 
@@ -103,11 +101,6 @@ class Rig:
     def store(self) -> JobStore:
         """The store."""
         return self.opened[0] if self.opened else self.another()
-
-    @property
-    def life(self) -> LifeStore:
-        """The store, where it has the acts of a job's whole life."""
-        return cast("LifeStore", self.store)
 
     def another(self) -> JobStore:
         """A second client of the same data."""
@@ -178,8 +171,7 @@ class Rig:
 
     def begin(self, session: SessionId, *jobs: TakenJob) -> None:
         """Let jobs that were taken begin: the store hears of it."""
-        if self.place.life:
-            assert self.life.mark_started(session, [held(one) for one in jobs]) == ()
+        assert self.store.mark_started(session, [held(one) for one in jobs]) == ()
 
     def run(self, session: SessionId, count: int = 1, queue: str = "q") -> tuple[TakenJob, ...]:
         """Assign and take exactly `count` jobs, and begin them."""

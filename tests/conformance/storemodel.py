@@ -79,12 +79,10 @@ class ModelJob:
                 self.progress, None if over else self.result, self.result_until_ms, self.history[-20:])
 
 
-def seen_of(job: JobRecord, *, life: bool = True) -> tuple[object, ...]:
-    """The same of the store's record; what a store without the acts of LifeStore does not tell is left out."""
-    told = (job.state, job.attempts, job.losses, job.token, job.due_ms)
-    if not life:
-        return told
-    return (*told, job.doubts, job.expires_ms, job.node, job.assigned_ms, job.taken_ms, job.started_ms,
+def seen_of(job: JobRecord) -> tuple[object, ...]:
+    """The same of the store's record."""
+    return (job.state, job.attempts, job.losses, job.token, job.due_ms, job.doubts, job.expires_ms, job.node,
+            job.assigned_ms, job.taken_ms, job.started_ms,
             None if job.progress is None else job.progress.message, job.result, job.result_until_ms,
             [(run.token, run.started_ms, run.ended_ms) for run in job.history])
 
@@ -94,7 +92,6 @@ class Model:
     """What is known of a store."""
 
     clock: FakeClock
-    life: bool = True
     jobs: dict[str, ModelJob] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
     sessions: dict[int, str] = field(default_factory=dict)
@@ -333,7 +330,7 @@ class Model:
 
     def release_one(self, job: ModelJob) -> str:
         """What the end of its session is for a job."""
-        if job.state is JobState.RUNNING and (job.started_ms is not None or not self.life):
+        if job.state is JobState.RUNNING and job.started_ms is not None:
             self.end_run(job, OutcomeKind.LOST)
             return "lost"
         what = "back"

@@ -23,7 +23,7 @@ def memory_place(settings: Settings, clock: FakeClock, _folder: Path) -> Place:
     """A store in memory: a second client is the same object."""
     options = {} if settings.retention is None else {"retention": settings.retention}
     store = MemoryStore(settings.max_jobs or 100_000, clock, **options)
-    return Place("memory", lambda: store, shared=False, life=True)
+    return Place("memory", lambda: store, shared=False)
 
 
 def sqlite_place(settings: Settings, clock: FakeClock, folder: Path) -> Place:
@@ -31,8 +31,7 @@ def sqlite_place(settings: Settings, clock: FakeClock, folder: Path) -> Place:
     from callboard.backends.store.sql import open_sqlite  # noqa: PLC0415 - only where it is used: memory needs no SQL
 
     path = folder / f"jobs-{len(list(folder.iterdir()))}.db"
-    return Place("sqlite", lambda: open_sqlite(str(path), clock=clock, options=sql_options(settings)), shared=True,
-                 life=True)
+    return Place("sqlite", lambda: open_sqlite(str(path), clock=clock, options=sql_options(settings)), shared=True)
 
 
 def postgresql_place(settings: Settings, clock: FakeClock, _folder: Path) -> Place:
@@ -48,7 +47,7 @@ def postgresql_place(settings: Settings, clock: FakeClock, _folder: Path) -> Pla
         return round((start + clock.boot) * 1000)
 
     return Place("postgresql", lambda: open_postgresql(url, options=sql_options(settings), time_ms=time_ms),
-                 shared=True, life=True, own_clock=True, close=lambda: database.__exit__(None, None, None) or None)
+                 shared=True, own_clock=True, close=lambda: database.__exit__(None, None, None) or None)
 
 
 def prepare_postgresql(url: str) -> None:
@@ -81,14 +80,12 @@ def redis_place(settings: Settings, clock: FakeClock, _folder: Path) -> Place:
     if settings.retention is not None:
         options = replace(options, retention=settings.retention)
     url = f"{shared.url('redis')}?name=test-{uuid4().hex}"
-    return Place("redis", lambda: open_redis(url, options), shared=True, life=True, own_clock=True)
+    return Place("redis", lambda: open_redis(url, options), shared=True, own_clock=True)
 
 
 PLACES: dict[str, Callable[[Settings, FakeClock, Path], Place]] = {
     "memory": memory_place, "sqlite": sqlite_place, "postgresql": postgresql_place, "redis": redis_place,
 }
-LIFE_PLACES = ["memory", "redis"]
-"""Stores that have the acts of LifeStore; to be removed when all have them."""
 
 
 def rigs(make_place: Callable[[Settings, FakeClock, Path], Place], folder: Path, cleanup: ExitStack) -> Rig:

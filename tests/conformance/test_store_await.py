@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import pytest
 from storekit import BOOM, Rig
@@ -13,14 +13,12 @@ from callboard.core.records import JobRecord, JobState, OutcomeKind
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from callboard.core.ports import LifeStore
-
 
 def await_end(rig: Rig, job_id: str = "a") -> tuple[Ear, JobRecord | None]:
     """Listen from another client, then ask."""
     store = rig.another()
     ear = Ear(store, f"job-{job_id}")
-    return ear, cast("LifeStore", store).await_end(job_id)
+    return ear, store.await_end(job_id)
 
 
 def silent(rig: Rig, ear: Ear) -> bool:
@@ -30,13 +28,12 @@ def silent(rig: Rig, ear: Ear) -> bool:
     return after.hears() and not ear.heard()
 
 
-def test_a_job_that_is_unknown(life_rig: Rig):
-    assert await_end(life_rig)[1] is None
+def test_a_job_that_is_unknown(rig: Rig):
+    assert await_end(rig)[1] is None
 
 
 @pytest.mark.parametrize("kind", [OutcomeKind.COMPLETED, OutcomeKind.FAILED, OutcomeKind.CANCELLED])
-def test_a_job_that_has_ended_is_told_at_once(life_rig: Rig, kind: OutcomeKind):
-    rig = life_rig
+def test_a_job_that_has_ended_is_told_at_once(rig: Rig, kind: OutcomeKind):
     rig.push("a")
     session = rig.node()
     rig.succeed(session, rig.run_one(session), kind, error=BOOM, result=b"\x2a")
@@ -46,8 +43,7 @@ def test_a_job_that_has_ended_is_told_at_once(life_rig: Rig, kind: OutcomeKind):
     assert silent(rig, ear)
 
 
-def test_the_job_now_is_told(life_rig: Rig):
-    rig = life_rig
+def test_the_job_now_is_told(rig: Rig):
     rig.push("a", delay_s=9.0)
     assert await_end(rig)[1] == rig.record("a")
 
@@ -118,14 +114,13 @@ def check_each_end_rings(rig: Rig, how: str = "completed") -> None:
 
 
 @pytest.mark.parametrize("how", ENDS)
-def test_each_end_rings(life_rig: Rig, how: str):
-    check_each_end_rings(life_rig, how)
+def test_each_end_rings(rig: Rig, how: str):
+    check_each_end_rings(rig, how)
 
 
 @pytest.mark.parametrize("kind", [OutcomeKind.RETRY, OutcomeKind.SNOOZED, OutcomeKind.HANDED_BACK, OutcomeKind.LOST])
 @pytest.mark.parametrize("delay_s", [0.0, 5.0])
-def test_what_is_no_end_does_not_ring_and_the_end_does(life_rig: Rig, kind: OutcomeKind, delay_s: float):
-    rig = life_rig
+def test_what_is_no_end_does_not_ring_and_the_end_does(rig: Rig, kind: OutcomeKind, delay_s: float):
     rig.push("a")
     ear, _ = await_end(rig)
     session = rig.node()
@@ -141,8 +136,7 @@ def test_what_is_no_end_does_not_ring_and_the_end_does(life_rig: Rig, kind: Outc
     assert ear.hears(), "it was asked for once, and holds until the end"
 
 
-def test_a_job_with_a_failed_step_has_ended_after_that(life_rig: Rig):
-    rig = life_rig
+def test_a_job_with_a_failed_step_has_ended_after_that(rig: Rig):
     rig.push("a", has_failed_hook=True)
     ear, _ = await_end(rig)
     session = rig.node()
@@ -153,16 +147,14 @@ def test_a_job_with_a_failed_step_has_ended_after_that(life_rig: Rig):
     assert rig.state("a") is JobState.FAILED
 
 
-def test_several_wait_for_one(life_rig: Rig):
-    rig = life_rig
+def test_several_wait_for_one(rig: Rig):
     rig.push("a")
     ears = [await_end(rig)[0] for _ in range(3)]
     cancel(rig)
     assert all(ear.hears() for ear in ears)
 
 
-def test_each_hears_of_its_own(life_rig: Rig):
-    rig = life_rig
+def test_each_hears_of_its_own(rig: Rig):
     rig.push("a", "b")
     one, two = await_end(rig, "a")[0], await_end(rig, "b")[0]
     rig.store.cancel("b")
@@ -170,8 +162,7 @@ def test_each_hears_of_its_own(life_rig: Rig):
     assert silent(rig, one)
 
 
-def test_an_operators_retry_is_waited_for_anew(life_rig: Rig):
-    rig = life_rig
+def test_an_operators_retry_is_waited_for_anew(rig: Rig):
     rig.push("a")
     ear, _ = await_end(rig)
     session = rig.node()

@@ -35,8 +35,7 @@ def assign_and_take(rig: Rig, session: SessionId, count: int = 1) -> list[str]:
     return ids(receipt.taken)
 
 
-def test_it_is_seen(life_rig: Rig):
-    rig = life_rig
+def test_it_is_seen(rig: Rig):
     rig.push("a", expires_s=2.5, delay_s=1.0)
     rig.push("b")
     assert rig.record("a").expires_ms == rig.record("a").pushed_ms + 2_500
@@ -63,19 +62,17 @@ def check_an_expired_job_is_not_assigned(rig: Rig, take_for: bool = False) -> No
 
 
 @pytest.mark.parametrize("take_for", [True, False])
-def test_an_expired_job_is_not_assigned(life_rig: Rig, take_for: bool):  # noqa: FBT001 - a parameter of the test
-    check_an_expired_job_is_not_assigned(life_rig, take_for)
+def test_an_expired_job_is_not_assigned(rig: Rig, take_for: bool):  # noqa: FBT001 - a parameter of the test
+    check_an_expired_job_is_not_assigned(rig, take_for)
 
 
-def test_until_then_it_is(life_rig: Rig):
-    rig = life_rig
+def test_until_then_it_is(rig: Rig):
     rig.push("a", expires_s=5.0)
     rig.clock.advance(4.99)
     assert ids(rig.run(rig.node())) == ["a"]
 
 
-def test_others_are_assigned_in_their_place(life_rig: Rig):
-    rig = life_rig
+def test_others_are_assigned_in_their_place(rig: Rig):
     for number in range(5):
         rig.push(f"short-{number}", expires_s=5.0, priority=2)
     rig.push("a", "b", "c", expires_s=50.0)
@@ -89,8 +86,7 @@ def test_others_are_assigned_in_their_place(life_rig: Rig):
     assert rig.counts().cancelled == 5
 
 
-def test_what_was_assigned_in_time_runs(life_rig: Rig):
-    rig = life_rig
+def test_what_was_assigned_in_time_runs(rig: Rig):
     rig.push("a", "b", expires_s=5.0)
     session = rig.node()
     rig.assign(session, 2)
@@ -104,8 +100,7 @@ def test_what_was_assigned_in_time_runs(life_rig: Rig):
     assert {rig.state("a"), rig.state("b")} == {JobState.COMPLETED, JobState.FAILED}
 
 
-def test_an_isolated_job_expires_too(life_rig: Rig):
-    rig = life_rig
+def test_an_isolated_job_expires_too(rig: Rig):
     rig.push("a", expires_s=5.0)
     rig.lose("a", 2)
     (job,) = rig.store.survey(rig.epoch, 10).isolated
@@ -117,8 +112,7 @@ def test_an_isolated_job_expires_too(life_rig: Rig):
     assert rig.store.survey(rig.epoch, 10).isolated == ()
 
 
-def test_nothing_is_left_to_assign(life_rig: Rig):
-    rig = life_rig
+def test_nothing_is_left_to_assign(rig: Rig):
     rig.push("a", "b", expires_s=5.0)
     session = rig.node()
     rig.clock.advance(5.0)
@@ -147,12 +141,11 @@ def check_promote_expires_what_waits(rig: Rig) -> None:
     assert (rig.counts().ready, rig.counts().delayed, rig.counts("r").ready) == (1, 1, 0)
 
 
-def test_promote_expires_what_waits(life_rig: Rig):
-    check_promote_expires_what_waits(life_rig)
+def test_promote_expires_what_waits(rig: Rig):
+    check_promote_expires_what_waits(rig)
 
 
-def test_a_limit_holds_for_what_expires_too(life_rig: Rig):
-    rig = life_rig
+def test_a_limit_holds_for_what_expires_too(rig: Rig):
     rig.push("a", "b", "c", expires_s=5.0)
     rig.push("d", delay_s=1.0)
     rig.clock.advance(5.0)
@@ -167,8 +160,7 @@ def test_a_limit_holds_for_what_expires_too(life_rig: Rig):
 
 @pytest.mark.parametrize("kind", [OutcomeKind.RETRY, OutcomeKind.SNOOZED, OutcomeKind.HANDED_BACK, OutcomeKind.LOST])
 @pytest.mark.parametrize("delay_s", [0.0, 5.0])
-def test_what_is_to_run_again_expires(life_rig: Rig, kind: OutcomeKind, delay_s: float):
-    rig = life_rig
+def test_what_is_to_run_again_expires(rig: Rig, kind: OutcomeKind, delay_s: float):
     rig.push("a", expires_s=5.0)
     session = rig.node()
     taken = rig.run_one(session)
@@ -184,8 +176,7 @@ def test_what_is_to_run_again_expires(life_rig: Rig, kind: OutcomeKind, delay_s:
 
 
 @pytest.mark.parametrize("begun", [True, False])
-def test_what_a_lost_node_had_expires(life_rig: Rig, begun: bool):  # noqa: FBT001 - a parameter of the test
-    rig = life_rig
+def test_what_a_lost_node_had_expires(rig: Rig, begun: bool):  # noqa: FBT001 - a parameter of the test
     rig.push("a", expires_s=5.0)
     session = rig.node()
     (rig.run_one if begun else rig.get_one)(session)
@@ -197,8 +188,7 @@ def test_what_a_lost_node_had_expires(life_rig: Rig, begun: bool):  # noqa: FBT0
 
 
 @pytest.mark.parametrize("snoozed_s", [0.0, 5.0])
-def test_a_failed_step_never_expires(life_rig: Rig, snoozed_s: float):
-    rig = life_rig
+def test_a_failed_step_never_expires(rig: Rig, snoozed_s: float):
     rig.push("a", expires_s=5.0, has_failed_hook=True)
     session = rig.node()
     rig.succeed(session, rig.run_one(session), OutcomeKind.FAILED, error=BOOM)
@@ -209,8 +199,7 @@ def test_a_failed_step_never_expires(life_rig: Rig, snoozed_s: float):
     assert rig.run_one(session).step is Step.FAILED_HOOK
 
 
-def test_an_operators_retry_goes_above_it(life_rig: Rig):
-    rig = life_rig
+def test_an_operators_retry_goes_above_it(rig: Rig):
     rig.push("a", expires_s=5.0)
     session = rig.node()
     rig.succeed(session, rig.run_one(session), OutcomeKind.FAILED, error=BOOM)
@@ -224,16 +213,15 @@ def test_an_operators_retry_goes_above_it(life_rig: Rig):
 # What has expired -----------------------------------------------------------------------------------------------------
 
 
-def test_it_frees_its_key_and_its_place(life_rig: Rig):
-    rig = life_rig.fresh(max_jobs=1)
+def test_it_frees_its_key_and_its_place(rig: Rig):
+    rig = rig.fresh(max_jobs=1)
     rig.push("a", expires_s=5.0, unique="k")
     rig.clock.advance(5.0)
     rig.store.promote_due(rig.epoch, 10)
     assert rig.push("b", unique="k").ids == ("b",)
 
 
-def test_it_has_ended_for_good(life_rig: Rig):
-    rig = life_rig
+def test_it_has_ended_for_good(rig: Rig):
     rig.push("a", expires_s=5.0)
     rig.clock.advance(5.0)
     rig.store.promote_due(rig.epoch, 10)
@@ -245,8 +233,8 @@ def test_it_has_ended_for_good(life_rig: Rig):
     assert rig.record("a").result_until_ms is None
 
 
-def test_it_is_swept_like_what_was_cancelled(life_rig: Rig):
-    rig = life_rig.fresh(retention=Retention(finished_max=1))
+def test_it_is_swept_like_what_was_cancelled(rig: Rig):
+    rig = rig.fresh(retention=Retention(finished_max=1))
     rig.push("a", "b", expires_s=5.0)
     rig.clock.advance(5.0)
     rig.store.promote_due(rig.epoch, 10)
@@ -254,8 +242,7 @@ def test_it_is_swept_like_what_was_cancelled(life_rig: Rig):
     assert rig.counts().cancelled == 2
 
 
-def test_a_jump_of_the_wall_clock_expires_nothing(life_rig: Rig):
-    rig = life_rig
+def test_a_jump_of_the_wall_clock_expires_nothing(rig: Rig):
     rig.push("a", expires_s=60.0)
     rig.clock.jump_wall(3_600.0)
     assert rig.store.promote_due(rig.epoch, 10).expired == 0

@@ -42,14 +42,13 @@ def last_run(rig: Rig) -> tuple[object, ...]:
 # The last run ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_job_that_was_never_assigned_has_no_run(life_rig: Rig):
-    life_rig.push("a")
-    assert last_run(life_rig) == (None,) * 5
-    assert life_rig.record("a").history == ()
+def test_a_job_that_was_never_assigned_has_no_run(rig: Rig):
+    rig.push("a")
+    assert last_run(rig) == (None,) * 5
+    assert rig.record("a").history == ()
 
 
-def test_the_run_under_way_is_told_step_by_step(life_rig: Rig):
-    rig = life_rig
+def test_the_run_under_way_is_told_step_by_step(rig: Rig):
     rig.push("a")
     start_ms = rig.store.store_now_ms()
     session = rig.node()
@@ -65,8 +64,7 @@ def test_the_run_under_way_is_told_step_by_step(life_rig: Rig):
     assert rig.record("a").history == ()
 
 
-def test_assigned_and_taken_in_one_call_is_one_instant(life_rig: Rig):
-    rig = life_rig
+def test_assigned_and_taken_in_one_call_is_one_instant(rig: Rig):
     rig.push("a")
     session = rig.node()
     rig.store.assign(rig.epoch, Plan((Assignment(session, "q", "q", 1),)), session)
@@ -74,8 +72,7 @@ def test_assigned_and_taken_in_one_call_is_one_instant(life_rig: Rig):
     assert last_run(rig)[1:] == ("n1", now_ms, now_ms, None)
 
 
-def test_a_run_taken_again_keeps_its_instants(life_rig: Rig):
-    rig = life_rig
+def test_a_run_taken_again_keeps_its_instants(rig: Rig):
     rig.push("a")
     session, _ = timed_run(rig)
     before = last_run(rig)
@@ -85,8 +82,7 @@ def test_a_run_taken_again_keeps_its_instants(life_rig: Rig):
 
 
 @pytest.mark.parametrize("kind", OutcomeKind)
-def test_the_last_run_stays_when_it_has_ended(life_rig: Rig, kind: OutcomeKind):
-    rig = life_rig
+def test_the_last_run_stays_when_it_has_ended(rig: Rig, kind: OutcomeKind):
     rig.push("a")
     session, taken = timed_run(rig)
     before = last_run(rig)
@@ -96,8 +92,7 @@ def test_the_last_run_stays_when_it_has_ended(life_rig: Rig, kind: OutcomeKind):
     assert last_run(rig) == before, "the node's name does not go with its session"
 
 
-def test_a_new_run_takes_its_place(life_rig: Rig):
-    rig = life_rig
+def test_a_new_run_takes_its_place(rig: Rig):
     rig.push("a")
     session, taken = timed_run(rig)
     rig.succeed(session, taken, OutcomeKind.HANDED_BACK)
@@ -122,20 +117,18 @@ def check_a_run_is_told_as_it_ended(rig: Rig, kind: OutcomeKind, mark: bool = Tr
 
 @pytest.mark.parametrize("kind", ENDS)
 @pytest.mark.parametrize("mark", [True, False])
-def test_a_run_is_told_as_it_ended(life_rig: Rig, kind: OutcomeKind, mark: bool):  # noqa: FBT001 - as above
-    check_a_run_is_told_as_it_ended(life_rig, kind, mark)
+def test_a_run_is_told_as_it_ended(rig: Rig, kind: OutcomeKind, mark: bool):  # noqa: FBT001 - as above
+    check_a_run_is_told_as_it_ended(rig, kind, mark)
 
 
-def test_a_run_that_completed_the_job_is_told_by_the_row_alone(life_rig: Rig):
-    rig = life_rig
+def test_a_run_that_completed_the_job_is_told_by_the_row_alone(rig: Rig):
     rig.push("a")
     session, taken = timed_run(rig)
     rig.succeed(session, taken)
     assert rig.record("a").history == ()
 
 
-def test_the_same_finish_again_is_told_once(life_rig: Rig):
-    rig = life_rig
+def test_the_same_finish_again_is_told_once(rig: Rig):
     rig.push("a")
     session, taken = timed_run(rig)
     for _ in range(3):
@@ -144,8 +137,7 @@ def test_the_same_finish_again_is_told_once(life_rig: Rig):
     assert len(rig.record("a").history) == 1
 
 
-def test_a_stale_finish_is_not_told(life_rig: Rig):
-    rig = life_rig
+def test_a_stale_finish_is_not_told(rig: Rig):
     rig.push("a")
     session, taken = timed_run(rig)
     rig.end(session)
@@ -164,9 +156,8 @@ RELEASED = {
 @pytest.mark.parametrize(("mark", "once", "cancelled"), RELEASED)
 @pytest.mark.parametrize("own", [True, False])
 def test_a_run_whose_session_ended_is_told(
-    life_rig: Rig, mark: bool, once: bool, cancelled: bool, own: bool  # noqa: FBT001 - parameters of the test
+    rig: Rig, mark: bool, once: bool, cancelled: bool, own: bool  # noqa: FBT001 - parameters of the test
 ):
-    rig = life_rig
     rig.push("a", at_most_once=once)
     session, taken = timed_run(rig, mark=mark)
     if cancelled:
@@ -186,8 +177,7 @@ def test_a_run_whose_session_ended_is_told(
     assert own or "no heartbeat" in error.message
 
 
-def test_the_last_loss_is_told_as_one(life_rig: Rig):
-    rig = life_rig
+def test_the_last_loss_is_told_as_one(rig: Rig):
     rig.push("a")
     session = rig.node()
     for _ in range(2):
@@ -200,8 +190,7 @@ def test_the_last_loss_is_told_as_one(life_rig: Rig):
     assert runs[-1].error == rig.record("a").error
 
 
-def test_a_failed_step_is_a_run_of_its_own(life_rig: Rig):
-    rig = life_rig
+def test_a_failed_step_is_a_run_of_its_own(rig: Rig):
     rig.push("a", has_failed_hook=True)
     session = rig.node()
     first = rig.run_one(session)
@@ -214,8 +203,7 @@ def test_a_failed_step_is_a_run_of_its_own(life_rig: Rig):
 
 
 @pytest.mark.parametrize("how", ["end", "close", "pause", "hand back", "cancel"])
-def test_what_was_only_assigned_is_not_told(life_rig: Rig, how: str):
-    rig = life_rig
+def test_what_was_only_assigned_is_not_told(rig: Rig, how: str):
     rig.push("a")
     session = rig.node()
     taken = rig.run_one(session)
@@ -251,12 +239,11 @@ def check_an_operators_retry_is_told(rig: Rig) -> None:
     assert len(rig.record("a").history) == 2
 
 
-def test_an_operators_retry_is_told(life_rig: Rig):
-    check_an_operators_retry_is_told(life_rig)
+def test_an_operators_retry_is_told(rig: Rig):
+    check_an_operators_retry_is_told(rig)
 
 
-def test_the_newest_are_kept_oldest_first(life_rig: Rig):
-    rig = life_rig
+def test_the_newest_are_kept_oldest_first(rig: Rig):
     rig.push("a")
     session = rig.node()
     tokens = []
@@ -269,8 +256,7 @@ def test_the_newest_are_kept_oldest_first(life_rig: Rig):
     assert len(rig.record("a").history) == HISTORY_MAX
 
 
-def test_long_errors_leave_room_for_few(life_rig: Rig):
-    rig = life_rig
+def test_long_errors_leave_room_for_few(rig: Rig):
     rig.push("a", max_attempts=99)
     session = rig.node()
     error = b"x" * 16_000
@@ -282,8 +268,7 @@ def test_long_errors_leave_room_for_few(life_rig: Rig):
     assert runs[-1].token == rig.record("a").token
 
 
-def test_a_list_of_jobs_tells_it_too(life_rig: Rig):
-    rig = life_rig
+def test_a_list_of_jobs_tells_it_too(rig: Rig):
     rig.push("a")
     session, taken = timed_run(rig)
     rig.succeed(session, taken, OutcomeKind.FAILED, error=BOOM)

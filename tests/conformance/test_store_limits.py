@@ -11,11 +11,10 @@ from callboard.core.records import JobState, OutcomeKind, QueueLimits, ScheduleR
 
 def limit(rig: Rig, max_depth: int | None = None, aging_s: float | None = None, queue: str = "q") -> None:
     """Order limits."""
-    rig.life.set_limits(queue, QueueLimits(max_depth, aging_s))
+    rig.store.set_limits(queue, QueueLimits(max_depth, aging_s))
 
 
-def test_limits_are_seen(life_rig: Rig):
-    rig = life_rig
+def test_limits_are_seen(rig: Rig):
     rig.push("a")
     assert (rig.counts().max_depth, rig.counts().aging_s) == (None, None)
     limit(rig, 5, 2.5)
@@ -51,12 +50,11 @@ def check_a_push_beyond_the_depth_is_refused_whole(rig: Rig) -> None:
     rig.push("d", queue="r")
 
 
-def test_a_push_beyond_the_depth_is_refused_whole(life_rig: Rig):
-    check_a_push_beyond_the_depth_is_refused_whole(life_rig)
+def test_a_push_beyond_the_depth_is_refused_whole(rig: Rig):
+    check_a_push_beyond_the_depth_is_refused_whole(rig)
 
 
-def test_one_full_queue_refuses_a_batch_for_many(life_rig: Rig):
-    rig = life_rig
+def test_one_full_queue_refuses_a_batch_for_many(rig: Rig):
     limit(rig, 1, queue="r")
     with pytest.raises(QueueFull):
         rig.store.push([job("a"), job("b", "r"), job("c", "r")])
@@ -64,16 +62,15 @@ def test_one_full_queue_refuses_a_batch_for_many(life_rig: Rig):
     rig.store.push([job("a"), job("b", "r")])
 
 
-def test_none_may_wait(life_rig: Rig):
-    limit(life_rig, 0)
+def test_none_may_wait(rig: Rig):
+    limit(rig, 0)
     with pytest.raises(QueueFull):
-        life_rig.push("a")
-    limit(life_rig, None)
-    assert life_rig.push("a").new == 1
+        rig.push("a")
+    limit(rig, None)
+    assert rig.push("a").new == 1
 
 
-def test_what_the_store_has_already_is_answered(life_rig: Rig):
-    rig = life_rig
+def test_what_the_store_has_already_is_answered(rig: Rig):
     limit(rig, 2)
     rig.push("a", unique="k")
     rig.push("b")
@@ -85,16 +82,14 @@ def test_what_the_store_has_already_is_answered(life_rig: Rig):
     assert rig.push("a").new == 0, "known though gone"
 
 
-def test_a_refused_push_holds_no_key(life_rig: Rig):
-    rig = life_rig
+def test_a_refused_push_holds_no_key(rig: Rig):
     limit(rig, 0)
     with pytest.raises(QueueFull):
         rig.push("a", unique="k")
     assert rig.push("b", queue="r", unique="k").ids == ("b",)
 
 
-def test_only_what_waits_counts(life_rig: Rig):
-    rig = life_rig
+def test_only_what_waits_counts(rig: Rig):
     limit(rig, 1)
     session = rig.node()
     rig.push("a")
@@ -107,8 +102,7 @@ def test_only_what_waits_counts(life_rig: Rig):
     assert rig.push("c").new == 1
 
 
-def test_lowering_it_leaves_what_waits(life_rig: Rig):
-    rig = life_rig
+def test_lowering_it_leaves_what_waits(rig: Rig):
     rig.push("a", "b", "c")
     limit(rig, 1)
     assert rig.counts().ready == 3
@@ -122,8 +116,7 @@ def test_lowering_it_leaves_what_waits(life_rig: Rig):
 
 @pytest.mark.parametrize("kind", [OutcomeKind.RETRY, OutcomeKind.SNOOZED, OutcomeKind.HANDED_BACK, OutcomeKind.LOST])
 @pytest.mark.parametrize("delay_s", [0.0, 5.0])
-def test_what_runs_again_is_never_refused(life_rig: Rig, kind: OutcomeKind, delay_s: float):
-    rig = life_rig
+def test_what_runs_again_is_never_refused(rig: Rig, kind: OutcomeKind, delay_s: float):
     limit(rig, 1)
     rig.push("a")
     session = rig.node()
@@ -133,8 +126,7 @@ def test_what_runs_again_is_never_refused(life_rig: Rig, kind: OutcomeKind, dela
     assert rig.counts().ready + rig.counts().delayed == 2
 
 
-def test_promotions_releases_and_operators_are_never_refused(life_rig: Rig):
-    rig = life_rig
+def test_promotions_releases_and_operators_are_never_refused(rig: Rig):
     rig.push("delayed", delay_s=1.0)
     rig.push("failed", priority=9)
     session = rig.node()
@@ -149,8 +141,7 @@ def test_promotions_releases_and_operators_are_never_refused(life_rig: Rig):
     assert rig.counts().ready == 3
 
 
-def test_a_tick_into_a_full_queue_is_not_spent(life_rig: Rig):
-    rig = life_rig
+def test_a_tick_into_a_full_queue_is_not_spent(rig: Rig):
     limit(rig, 0)
     rig.store.put_schedule(ScheduleRow("s", "* * * * *", "UTC", "skip", 1.0, job("t"), 1_000))
     with pytest.raises(QueueFull):
@@ -170,8 +161,7 @@ def order(rig: Rig, count: int) -> list[str]:
     return [rig.run_one(session).id for _ in range(count)]
 
 
-def test_waiting_makes_up_for_priority(life_rig: Rig):
-    rig = life_rig
+def test_waiting_makes_up_for_priority(rig: Rig):
     limit(rig, aging_s=10.0)
     rig.push("old")
     rig.clock.advance(5.0)
@@ -181,8 +171,7 @@ def test_waiting_makes_up_for_priority(life_rig: Rig):
     assert order(rig, 3) == ["high", "old", "later"]
 
 
-def test_no_aging_is_first_come_first_served(life_rig: Rig):
-    rig = life_rig
+def test_no_aging_is_first_come_first_served(rig: Rig):
     limit(rig, aging_s=0.0)
     rig.push("a", priority=-5)
     rig.clock.advance(0.5)
@@ -190,8 +179,7 @@ def test_no_aging_is_first_come_first_served(life_rig: Rig):
     assert order(rig, 2) == ["a", "b"]
 
 
-def test_other_queues_keep_strict_priority(life_rig: Rig):
-    rig = life_rig
+def test_other_queues_keep_strict_priority(rig: Rig):
     limit(rig, aging_s=0.0, queue="r")
     rig.push("a", priority=-5)
     rig.clock.advance(0.5)
@@ -199,8 +187,7 @@ def test_other_queues_keep_strict_priority(life_rig: Rig):
     assert order(rig, 2) == ["b", "a"]
 
 
-def test_without_the_order_it_is_as_before(life_rig: Rig):
-    rig = life_rig
+def test_without_the_order_it_is_as_before(rig: Rig):
     limit(rig, aging_s=0.0)
     limit(rig)
     rig.push("a", priority=-5)
@@ -210,8 +197,7 @@ def test_without_the_order_it_is_as_before(life_rig: Rig):
     assert rig.state("a") is JobState.RUNNING
 
 
-def test_what_comes_back_keeps_the_place_that_it_had_before_the_order(life_rig: Rig):
-    rig = life_rig
+def test_what_comes_back_keeps_the_place_that_it_had_before_the_order(rig: Rig):
     rig.push("high", priority=1)
     session = rig.node(capacity=100)
     taken = rig.get_one(session)
@@ -222,8 +208,7 @@ def test_what_comes_back_keeps_the_place_that_it_had_before_the_order(life_rig: 
     assert [rig.get_one(session).id for _ in range(2)] == ["high", "later"]
 
 
-def test_what_is_due_again_has_the_place_that_the_order_gives(life_rig: Rig):
-    rig = life_rig
+def test_what_is_due_again_has_the_place_that_the_order_gives(rig: Rig):
     rig.push("high", priority=1)
     session = rig.node(capacity=100)
     taken = rig.get_one(session)

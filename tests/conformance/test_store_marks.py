@@ -22,7 +22,7 @@ from callboard.core.records import (
 
 def mark(rig: Rig, session: SessionId, *jobs) -> tuple[Held, ...]:
     """Mark these; those that were refused."""
-    return rig.life.mark_started(session, [held(one) for one in jobs])
+    return rig.store.mark_started(session, [held(one) for one in jobs])
 
 
 def release(rig: Rig, session: SessionId, how: str) -> Released:
@@ -36,8 +36,7 @@ HOW = pytest.mark.parametrize("how", ["its own", "by the leader"])
 # Marking --------------------------------------------------------------------------------------------------------------
 
 
-def test_a_mark_is_an_instant_and_the_first_one_stays(life_rig: Rig):
-    rig = life_rig
+def test_a_mark_is_an_instant_and_the_first_one_stays(rig: Rig):
     rig.push("a")
     session = rig.node()
     taken = rig.get_one(session)
@@ -52,8 +51,7 @@ def test_a_mark_is_an_instant_and_the_first_one_stays(life_rig: Rig):
     assert rig.record("a").started_ms == began_ms
 
 
-def test_a_mark_changes_nothing_else(life_rig: Rig):
-    rig = life_rig
+def test_a_mark_changes_nothing_else(rig: Rig):
     rig.push("a", "b")
     session = rig.node()
     one, _ = rig.get(session, 2)
@@ -64,13 +62,12 @@ def test_a_mark_changes_nothing_else(life_rig: Rig):
     assert (rig.record("b"), rig.store.counts(), rig.store.sessions()) == others
 
 
-def test_nothing_to_mark(life_rig: Rig):
-    assert mark(life_rig, life_rig.node()) == ()
-    assert life_rig.life.mark_started(SessionId(4711), []) == ()
+def test_nothing_to_mark(rig: Rig):
+    assert mark(rig, rig.node()) == ()
+    assert rig.store.mark_started(SessionId(4711), []) == ()
 
 
-def test_a_batch_is_marked_but_for_what_is_refused(life_rig: Rig):
-    rig = life_rig
+def test_a_batch_is_marked_but_for_what_is_refused(rig: Rig):
     rig.push("a", "b", "c")
     session = rig.node()
     one, two, three = rig.get(session, 3)
@@ -79,8 +76,7 @@ def test_a_batch_is_marked_but_for_what_is_refused(life_rig: Rig):
     assert [rig.record(name).started_ms is not None for name in "abc"] == [True, False, True]
 
 
-def test_what_is_only_assigned_is_refused(life_rig: Rig):
-    rig = life_rig
+def test_what_is_only_assigned_is_refused(rig: Rig):
     rig.push("a")
     session = rig.node()
     rig.assign(session)
@@ -114,26 +110,24 @@ def check_a_mark_of_an_older_run_is_refused(rig: Rig) -> None:
     assert mark(rig, new, second) == ()
 
 
-def test_a_mark_of_an_older_run_is_refused(life_rig: Rig):
-    check_a_mark_of_an_older_run_is_refused(life_rig)
+def test_a_mark_of_an_older_run_is_refused(rig: Rig):
+    check_a_mark_of_an_older_run_is_refused(rig)
 
 
-def test_a_mark_of_what_never_was_is_refused(life_rig: Rig):
-    rig = life_rig
+def test_a_mark_of_what_never_was_is_refused(rig: Rig):
     rig.push("a")
     session, other = rig.node("n1"), rig.node("n2")
     taken = held(rig.get_one(session))
     for wrong in (taken._replace(token=Token(taken.token.epoch, taken.token.seq + 1)),
                   taken._replace(token=Token(taken.token.epoch + 1, taken.token.seq)),
                   taken._replace(id="b"), taken._replace(ref=taken.ref + 1_000)):
-        assert rig.life.mark_started(session, [wrong]) == (wrong,)
-    assert rig.life.mark_started(other, [taken]) == (taken,), "it is not that session's"
+        assert rig.store.mark_started(session, [wrong]) == (wrong,)
+    assert rig.store.mark_started(other, [taken]) == (taken,), "it is not that session's"
     assert rig.record("a").started_ms is None
 
 
 @pytest.mark.parametrize("kind", OutcomeKind)
-def test_a_mark_of_a_run_that_has_ended_is_refused(life_rig: Rig, kind: OutcomeKind):
-    rig = life_rig
+def test_a_mark_of_a_run_that_has_ended_is_refused(rig: Rig, kind: OutcomeKind):
     rig.push("a")
     session = rig.node()
     taken = rig.get_one(session)
@@ -143,8 +137,7 @@ def test_a_mark_of_a_run_that_has_ended_is_refused(life_rig: Rig, kind: OutcomeK
 
 
 @HOW
-def test_a_mark_after_the_end_of_the_session_is_refused(life_rig: Rig, how: str):
-    rig = life_rig
+def test_a_mark_after_the_end_of_the_session_is_refused(rig: Rig, how: str):
     rig.push("a")
     session = rig.node()
     taken = rig.get_one(session)
@@ -153,8 +146,7 @@ def test_a_mark_after_the_end_of_the_session_is_refused(life_rig: Rig, how: str)
     assert rig.record("a").started_ms is None
 
 
-def test_a_new_run_is_not_marked_by_the_one_before(life_rig: Rig):
-    rig = life_rig
+def test_a_new_run_is_not_marked_by_the_one_before(rig: Rig):
     rig.push("a")
     session = rig.node()
     rig.succeed(session, rig.run_one(session), OutcomeKind.RETRY, error=BOOM)
@@ -165,8 +157,7 @@ def test_a_new_run_is_not_marked_by_the_one_before(life_rig: Rig):
     assert again.token == rig.record("a").token
 
 
-def test_what_is_taken_again_keeps_its_mark(life_rig: Rig):
-    rig = life_rig
+def test_what_is_taken_again_keeps_its_mark(rig: Rig):
     rig.push("a", "b")
     session = rig.node()
     one, _ = rig.get(session, 2)
@@ -178,8 +169,7 @@ def test_what_is_taken_again_keeps_its_mark(life_rig: Rig):
     assert rig.end(session) == Released(0, 1, doubted=1)
 
 
-def test_what_the_leaders_node_takes_in_one_call_is_not_marked(life_rig: Rig):
-    rig = life_rig
+def test_what_the_leaders_node_takes_in_one_call_is_not_marked(rig: Rig):
     rig.push("a")
     session = rig.node()
     receipt = rig.store.assign(rig.epoch, Plan((Assignment(session, "q", "q", 1),)), session)
@@ -205,8 +195,8 @@ def check_what_never_began_is_not_charged(rig: Rig, how: str) -> None:
 
 
 @HOW
-def test_what_never_began_is_not_charged(life_rig: Rig, how: str):
-    check_what_never_began_is_not_charged(life_rig, how)
+def test_what_never_began_is_not_charged(rig: Rig, how: str):
+    check_what_never_began_is_not_charged(rig, how)
 
 
 def check_a_doubt_is_told_and_makes_careful(rig: Rig) -> None:
@@ -218,8 +208,8 @@ def check_a_doubt_is_told_and_makes_careful(rig: Rig) -> None:
     assert (again.doubts, again.losses, again.attempt, again.careful) == (1, 0, 1, True)
 
 
-def test_a_doubt_is_told_and_makes_careful(life_rig: Rig):
-    check_a_doubt_is_told_and_makes_careful(life_rig)
+def test_a_doubt_is_told_and_makes_careful(rig: Rig):
+    check_a_doubt_is_told_and_makes_careful(rig)
 
 
 def check_a_careful_job_without_a_mark_has_not_begun(rig: Rig, how: str) -> None:
@@ -234,12 +224,11 @@ def check_a_careful_job_without_a_mark_has_not_begun(rig: Rig, how: str) -> None
 
 
 @HOW
-def test_a_careful_job_without_a_mark_has_not_begun(life_rig: Rig, how: str):
-    check_a_careful_job_without_a_mark_has_not_begun(life_rig, how)
+def test_a_careful_job_without_a_mark_has_not_begun(rig: Rig, how: str):
+    check_a_careful_job_without_a_mark_has_not_begun(rig, how)
 
 
-def test_what_kills_its_node_costs_a_doubt_and_three_losses(life_rig: Rig):
-    rig = life_rig
+def test_what_kills_its_node_costs_a_doubt_and_three_losses(rig: Rig):
     rig.push("a")
     rig.get_one(session := rig.node("first"))
     assert rig.end(session) == Released(0, 0, doubted=1)
@@ -250,8 +239,7 @@ def test_what_kills_its_node_costs_a_doubt_and_three_losses(life_rig: Rig):
     assert (seen.state, seen.losses, seen.doubts) == (JobState.FAILED, 3, 1)
 
 
-def test_an_isolated_job_without_a_mark_is_not_quarantined(life_rig: Rig):
-    rig = life_rig
+def test_an_isolated_job_without_a_mark_is_not_quarantined(rig: Rig):
     rig.push("a")
     rig.lose("a", 2)
     rig.assign_alone(session := rig.node(), "a")
@@ -261,8 +249,7 @@ def test_an_isolated_job_without_a_mark_is_not_quarantined(life_rig: Rig):
     assert [one.id for one in rig.store.survey(rig.epoch, 10).isolated] == ["a"]
 
 
-def test_what_is_given_back_in_doubt_keeps_the_rest(life_rig: Rig):
-    rig = life_rig
+def test_what_is_given_back_in_doubt_keeps_the_rest(rig: Rig):
     rig.push("a", priority=3)
     session = rig.node()
     rig.succeed(session, rig.run_one(session), OutcomeKind.RETRY, error=BOOM)
@@ -275,8 +262,7 @@ def test_what_is_given_back_in_doubt_keeps_the_rest(life_rig: Rig):
 
 
 @HOW
-def test_a_job_that_is_to_be_cancelled_and_never_began_is_cancelled(life_rig: Rig, how: str):
-    rig = life_rig
+def test_a_job_that_is_to_be_cancelled_and_never_began_is_cancelled(rig: Rig, how: str):
     rig.push("a", "b")
     session = rig.node()
     one, _ = rig.get(session, 2)
@@ -288,8 +274,7 @@ def test_a_job_that_is_to_be_cancelled_and_never_began_is_cancelled(life_rig: Ri
         assert (seen.state, seen.losses, seen.doubts) == (JobState.CANCELLED, 0, 0)
 
 
-def test_a_failed_step_is_in_doubt_too(life_rig: Rig):
-    rig = life_rig
+def test_a_failed_step_is_in_doubt_too(rig: Rig):
     rig.push("a", has_failed_hook=True)
     session = rig.node()
     rig.succeed(session, rig.run_one(session), OutcomeKind.FAILED, error=BOOM)
@@ -300,8 +285,7 @@ def test_a_failed_step_is_in_doubt_too(life_rig: Rig):
     assert rig.end(session) == Released(1, 0)
 
 
-def test_an_operators_retry_forgets_doubts(life_rig: Rig):
-    rig = life_rig
+def test_an_operators_retry_forgets_doubts(rig: Rig):
     rig.push("a")
     rig.get_one(session := rig.node())
     rig.end(session)
@@ -313,8 +297,7 @@ def test_an_operators_retry_forgets_doubts(life_rig: Rig):
 
 
 @pytest.mark.parametrize("kind", [OutcomeKind.RETRY, OutcomeKind.SNOOZED, OutcomeKind.HANDED_BACK, OutcomeKind.LOST])
-def test_a_doubt_stays_over_other_ends(life_rig: Rig, kind: OutcomeKind):
-    rig = life_rig
+def test_a_doubt_stays_over_other_ends(rig: Rig, kind: OutcomeKind):
     rig.push("a")
     rig.get_one(session := rig.node())
     rig.end(session)
@@ -323,8 +306,7 @@ def test_a_doubt_stays_over_other_ends(life_rig: Rig, kind: OutcomeKind):
     assert rig.get_one(session).doubts == 1
 
 
-def test_a_node_may_report_a_loss_of_what_it_did_not_mark(life_rig: Rig):
-    rig = life_rig
+def test_a_node_may_report_a_loss_of_what_it_did_not_mark(rig: Rig):
     rig.push("a")
     session = rig.node()
     rig.succeed(session, rig.get_one(session), OutcomeKind.LOST, error=BOOM)

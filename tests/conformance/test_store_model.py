@@ -26,7 +26,6 @@ from storedraws import (
     LOSE,
     NODES,
     OPERATE,
-    PLAIN,
     RARELY,
     REPLIES,
     RESULTS,
@@ -74,8 +73,7 @@ class Acts(RuleBasedStateMachine):
         folder = Path(self.cleanup.enter_context(TemporaryDirectory()))
         self.rig = rigs(PLACES[self.place], folder, self.cleanup)
         self.store = self.rig.store
-        self.life = self.rig.place.life
-        self.model = Model(self.rig.clock, self.life)
+        self.model = Model(self.rig.clock)
         self.model.claim = claim(1)
         self.epochs = [self.store.begin_term(claim(1))]
         self.refs: dict[str, int] = {}
@@ -84,7 +82,7 @@ class Acts(RuleBasedStateMachine):
         for node in NODES[:2]:
             self.open_as(node)
         self.push_all([job(f"j{number}", QUEUES[number % 2], has_failed_hook=number < 2) for number in range(6)])
-        self.push_all([job("j6", at_most_once=self.life), job("j7", "r", expires_s=20.0 if self.life else None)])
+        self.push_all([job("j6", at_most_once=True), job("j7", "r", expires_s=20.0)])
 
     def teardown(self) -> None:
         self.cleanup.close()
@@ -108,7 +106,7 @@ class Acts(RuleBasedStateMachine):
     # Programs and time ------------------------------------------------------------------------------------------------
 
     def push(self, draw: Draw) -> None:
-        batch = draw(st.lists(JOBS if self.life else PLAIN, min_size=1, max_size=5, unique_by=lambda one: one.id))
+        batch = draw(st.lists(JOBS, min_size=1, max_size=5, unique_by=lambda one: one.id))
         for _ in range(draw(REPLIES)):
             self.push_all(batch)
 
@@ -265,17 +263,17 @@ class Acts(RuleBasedStateMachine):
         return draw(st.sampled_from([*mine, *self.sessions[-2:]]))
 
     def mark(self, draw: Draw) -> None:
-        if self.runs and self.life:
+        if self.runs:
             runs = [self.run_of(draw) for _ in range(draw(st.integers(1, 3)))]
             session = self.of_session(draw, runs[0])
             for _ in range(draw(REPLIES)):
-                assert list(self.rig.life.mark_started(session, runs)) == self.model.mark(session, runs)
+                assert list(self.store.mark_started(session, runs)) == self.model.mark(session, runs)
 
     def progress(self, draw: Draw) -> None:
-        if self.runs and self.life:
+        if self.runs:
             run, text = self.run_of(draw), draw(st.sampled_from(["", "half", "all"]))
             session = self.of_session(draw, run)
-            self.rig.life.report_progress(session, [Progress(run, 0.5, text)])
+            self.store.report_progress(session, [Progress(run, 0.5, text)])
             one = self.model.runs(session, run)
             if one is not None:
                 one.progress = text
@@ -332,10 +330,9 @@ class Acts(RuleBasedStateMachine):
             one.leave(JobState.READY)
 
     def limit(self, draw: Draw) -> None:
-        if self.life:
-            queue, limits = draw(st.sampled_from(QUEUES)), draw(LIMITS)
-            self.rig.life.set_limits(queue, limits)
-            self.model.limits[queue] = limits
+        queue, limits = draw(st.sampled_from(QUEUES)), draw(LIMITS)
+        self.store.set_limits(queue, limits)
+        self.model.limits[queue] = limits
 
     def drain(self, draw: Draw) -> None:
         node, draining = draw(st.sampled_from(NODES)), draw(RARELY)
@@ -369,12 +366,11 @@ class Acts(RuleBasedStateMachine):
     @invariant()
     def jobs_are_as_in_the_model(self) -> None:
         for state in JobState:
-            jobs = {one.id: seen_of(one, life=self.life) for one in self.store.jobs(state, None, 1_000)}
+            jobs = {one.id: seen_of(one) for one in self.store.jobs(state, None, 1_000)}
             expected = sorted(self.model.of(state), key=lambda one: -one.order)
             assert list(jobs) == [one.new.id for one in expected], f"{state!r}, newest first"
             for one in expected:
-                seen = one.seen(self.model.now_ms)
-                assert jobs[one.new.id] == seen[: None if self.life else 5], one.new.id
+                assert jobs[one.new.id] == one.seen(self.model.now_ms), one.new.id
 
     @invariant()
     def numbers_are_as_in_the_model(self) -> None:

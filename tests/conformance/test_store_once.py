@@ -15,8 +15,7 @@ def lose(rig: Rig, session, how: str) -> Released:
     return rig.store.close_session(session) if how == "its own" else rig.end(session)
 
 
-def test_it_is_told_and_careful(life_rig: Rig):
-    rig = life_rig
+def test_it_is_told_and_careful(rig: Rig):
     rig.push("a", at_most_once=True)
     rig.push("b")
     one, two = rig.get(rig.node(), 2)
@@ -35,13 +34,12 @@ def check_once_fails_when_it_is_lost(rig: Rig, how: str = "by the leader") -> No
 
 
 @HOW
-def test_it_fails_when_it_is_lost(life_rig: Rig, how: str):
-    check_once_fails_when_it_is_lost(life_rig, how)
+def test_it_fails_when_it_is_lost(rig: Rig, how: str):
+    check_once_fails_when_it_is_lost(rig, how)
 
 
 @HOW
-def test_it_goes_back_when_it_never_began(life_rig: Rig, how: str):
-    rig = life_rig
+def test_it_goes_back_when_it_never_began(rig: Rig, how: str):
     rig.push("a", at_most_once=True)
     for number in range(3):
         rig.get_one(session := rig.node(f"n{number}"))
@@ -64,13 +62,12 @@ def check_once_does_not_run_again(rig: Rig, kind: OutcomeKind) -> None:
 
 
 @pytest.mark.parametrize("kind", ENDS)
-def test_it_does_not_run_again(life_rig: Rig, kind: OutcomeKind):
-    check_once_does_not_run_again(life_rig, kind)
+def test_it_does_not_run_again(rig: Rig, kind: OutcomeKind):
+    check_once_does_not_run_again(rig, kind)
 
 
 @pytest.mark.parametrize("kind", ENDS)
-def test_its_failed_step_runs(life_rig: Rig, kind: OutcomeKind):
-    rig = life_rig
+def test_its_failed_step_runs(rig: Rig, kind: OutcomeKind):
     rig.push("a", at_most_once=True, has_failed_hook=True)
     session = rig.node()
     rig.succeed(session, rig.run_one(session), kind, delay_s=5.0, error=BOOM)
@@ -81,8 +78,7 @@ def test_its_failed_step_runs(life_rig: Rig, kind: OutcomeKind):
 
 
 @HOW
-def test_its_failed_step_runs_after_a_lost_node_and_more_than_once(life_rig: Rig, how: str):
-    rig = life_rig
+def test_its_failed_step_runs_after_a_lost_node_and_more_than_once(rig: Rig, how: str):
     rig.push("a", at_most_once=True, has_failed_hook=True)
     rig.run_one(session := rig.node("n1"))
     now_ms = rig.store.store_now_ms()
@@ -96,16 +92,14 @@ def test_its_failed_step_runs_after_a_lost_node_and_more_than_once(life_rig: Rig
 
 
 @pytest.mark.parametrize("begun", [True, False])
-def test_a_hand_back_says_that_it_never_began(life_rig: Rig, begun: bool):  # noqa: FBT001 - a parameter of the test
-    rig = life_rig
+def test_a_hand_back_says_that_it_never_began(rig: Rig, begun: bool):  # noqa: FBT001 - a parameter of the test
     rig.push("a", at_most_once=True)
     session = rig.node()
     rig.succeed(session, (rig.run_one if begun else rig.get_one)(session), OutcomeKind.HANDED_BACK)
     assert (rig.state("a"), rig.record("a").attempts, rig.record("a").losses) == (JobState.READY, 0, 0)
 
 
-def test_it_completes_and_is_cancelled_as_others(life_rig: Rig):
-    rig = life_rig
+def test_it_completes_and_is_cancelled_as_others(rig: Rig):
     rig.push("a", "b", "c", at_most_once=True)
     session = rig.node()
     one, two, _ = rig.run(session, 3)
@@ -117,8 +111,7 @@ def test_it_completes_and_is_cancelled_as_others(life_rig: Rig):
     assert [rig.state(name) for name in "abc"] == [JobState.COMPLETED, JobState.CANCELLED, JobState.CANCELLED]
 
 
-def test_an_operator_may_let_it_start_again(life_rig: Rig):
-    rig = life_rig
+def test_an_operator_may_let_it_start_again(rig: Rig):
     rig.push("a", at_most_once=True)
     session = rig.node()
     rig.succeed(session, rig.run_one(session), OutcomeKind.FAILED, error=BOOM)
@@ -128,8 +121,7 @@ def test_an_operator_may_let_it_start_again(life_rig: Rig):
     assert rig.state("a") is JobState.FAILED
 
 
-def test_the_same_finish_again_is_one_success(life_rig: Rig):
-    rig = life_rig
+def test_the_same_finish_again_is_one_success(rig: Rig):
     rig.push("a", at_most_once=True)
     session = rig.node()
     taken = rig.run_one(session)

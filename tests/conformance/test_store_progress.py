@@ -10,11 +10,10 @@ from callboard.core.records import Held, JobState, OutcomeKind, Progress, Progre
 
 def say(rig: Rig, session: SessionId, job: TakenJob | Held, fraction: float | None = 0.5, message: str = "") -> None:
     """One report."""
-    rig.life.report_progress(session, [Progress(held(job), fraction, message)])
+    rig.store.report_progress(session, [Progress(held(job), fraction, message)])
 
 
-def test_the_newest_is_seen(life_rig: Rig):
-    rig = life_rig
+def test_the_newest_is_seen(rig: Rig):
     rig.push("a")
     session = rig.node()
     taken = rig.run_one(session)
@@ -29,18 +28,16 @@ def test_the_newest_is_seen(life_rig: Rig):
     assert rig.record("a").progress == ProgressView(0.0, "", first_ms + 1_000)
 
 
-def test_the_last_of_a_batch_counts(life_rig: Rig):
-    rig = life_rig
+def test_the_last_of_a_batch_counts(rig: Rig):
     rig.push("a", "b")
     session = rig.node()
     one, two = map(held, rig.run(session, 2))
-    rig.life.report_progress(session, [Progress(one, 0.1), Progress(two, 0.2), Progress(one, 1.0, "done")])
+    rig.store.report_progress(session, [Progress(one, 0.1), Progress(two, 0.2), Progress(one, 1.0, "done")])
     views = [rig.record(name).progress for name in "ab"]
     assert [(view.fraction, view.message) for view in views if view] == [(1.0, "done"), (0.2, "")]
 
 
-def test_it_is_seen_in_a_list_too(life_rig: Rig):
-    rig = life_rig
+def test_it_is_seen_in_a_list_too(rig: Rig):
     rig.push("a")
     session = rig.node()
     say(rig, session, rig.run_one(session), 0.75)
@@ -49,13 +46,12 @@ def test_it_is_seen_in_a_list_too(life_rig: Rig):
     assert seen.progress.fraction == 0.75
 
 
-def test_nothing_to_say(life_rig: Rig):
-    life_rig.life.report_progress(life_rig.node(), [])
-    life_rig.life.report_progress(SessionId(4711), [])
+def test_nothing_to_say(rig: Rig):
+    rig.store.report_progress(rig.node(), [])
+    rig.store.report_progress(SessionId(4711), [])
 
 
-def test_it_is_no_mark_and_changes_nothing_else(life_rig: Rig):
-    rig = life_rig
+def test_it_is_no_mark_and_changes_nothing_else(rig: Rig):
     rig.push("a")
     session = rig.node()
     taken = rig.get_one(session)
@@ -83,13 +79,12 @@ def check_a_stale_report_is_dropped(rig: Rig) -> None:
     assert seen.fraction == 0.1
 
 
-def test_a_stale_report_is_dropped(life_rig: Rig):
-    check_a_stale_report_is_dropped(life_rig)
+def test_a_stale_report_is_dropped(rig: Rig):
+    check_a_stale_report_is_dropped(rig)
 
 
 @pytest.mark.parametrize("kind", OutcomeKind)
-def test_it_stays_after_the_run_and_a_new_run_begins_without(life_rig: Rig, kind: OutcomeKind):
-    rig = life_rig
+def test_it_stays_after_the_run_and_a_new_run_begins_without(rig: Rig, kind: OutcomeKind):
     rig.push("a")
     session = rig.node()
     taken = rig.run_one(session)
@@ -104,8 +99,7 @@ def test_it_stays_after_the_run_and_a_new_run_begins_without(life_rig: Rig, kind
         assert rig.record("a").progress is None
 
 
-def test_the_end_of_the_session_leaves_it(life_rig: Rig):
-    rig = life_rig
+def test_the_end_of_the_session_leaves_it(rig: Rig):
     rig.push("a")
     session = rig.node()
     say(rig, session, rig.run_one(session), 0.5, "half")

@@ -99,7 +99,7 @@ def test_take_and_the_end_of_the_session(rounds):
             assert released == Released(1, 0)
         else:
             assert len(taken) == 1
-            assert released == (Released(0, 0, doubted=1) if rig.place.life else Released(0, 1))
+            assert released == Released(0, 0, doubted=1)
         assert rig.state(f"a{number}") is JobState.READY
         assert rig.record(f"a{number}").losses == released.lost
         rig.store.cancel(f"a{number}")

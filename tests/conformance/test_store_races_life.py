@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from storekit import BOOM, Rig, held, job
@@ -26,7 +26,7 @@ from callboard.core.records import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from callboard.core.ports import JobStore, LifeStore
+    from callboard.core.ports import JobStore
 
 
 class Round:
@@ -36,21 +36,16 @@ class Round:
         self.number, self.rig, self.other = number, rig, other
         self.name = f"a{number}"
 
-    @property
-    def life(self) -> LifeStore:
-        """The second client."""
-        return cast("LifeStore", self.other)
-
     def node(self, part: str = "") -> Any:
         """A session of this round."""
         return self.rig.node(f"n{self.number}{part}")
 
 
 @pytest.fixture
-def rounds(life_rig: Rig) -> Iterator[list[Round]]:
+def rounds(rig: Rig) -> Iterator[list[Round]]:
     """As many rounds on one store."""
-    other = life_rig.another()
-    return [Round(number, life_rig, other) for number in range(ROUNDS)]
+    other = rig.another()
+    return [Round(number, rig, other) for number in range(ROUNDS)]
 
 
 # Marks ----------------------------------------------------------------------------------------------------------------
@@ -63,7 +58,7 @@ def test_a_mark_and_the_end_of_the_session(rounds: list[Round], own: bool):  # n
         rig.push(it.name)
         taken, epoch = rig.get_one(session), rig.epoch
         end = partial(rig.store.close_session, session) if own else partial(rig.store.end_session, epoch, session, "x")
-        refused, released = race(partial(it.life.mark_started, session, [held(taken)]), end)
+        refused, released = race(partial(it.other.mark_started, session, [held(taken)]), end)
         seen = rig.record(it.name)
         if refused:
             assert (refused, released) == ((held(taken),), Released(0, 0, doubted=1))
@@ -80,7 +75,7 @@ def test_a_careful_job_starts_or_is_given_to_another_but_not_both(rounds: list[R
         rig, session = it.rig, it.node()
         rig.push(it.name, at_most_once=True)
         taken, epoch = rig.get_one(session), rig.epoch
-        refused, released = race(partial(rig.life.mark_started, session, [held(taken)]),
+        refused, released = race(partial(rig.store.mark_started, session, [held(taken)]),
                                  partial(it.other.end_session, epoch, session, "x"))
         if refused:
             assert (released, rig.state(it.name)) == (Released(1, 0), JobState.READY)
@@ -95,8 +90,8 @@ def test_two_marks_of_one_run(rounds: list[Round]):
         rig.push(it.name)
         taken = rig.get_one(session)
         mark = [held(taken)]
-        assert race(partial(rig.life.mark_started, session, mark),
-                    partial(it.life.mark_started, session, mark)) == [(), ()]
+        assert race(partial(rig.store.mark_started, session, mark),
+                    partial(it.other.mark_started, session, mark)) == [(), ()]
         rig.succeed(session, taken)
 
 
@@ -105,7 +100,7 @@ def test_marks_of_many_runs_in_two_orders(rounds: list[Round]):
         rig, session = it.rig, it.node()
         rig.push(*(f"{it.number}-{part}" for part in range(8)))
         runs = [held(one) for one in rig.get(session, 8)]
-        refused, receipt = race(partial(rig.life.mark_started, session, runs),
+        refused, receipt = race(partial(rig.store.mark_started, session, runs),
                                 partial(it.other.finish, session,
                                         [Outcome(one, OutcomeKind.COMPLETED) for one in reversed(runs)]))
         assert (receipt.applied, receipt.stale) == (8, ())
@@ -120,7 +115,7 @@ def test_progress_and_the_end_of_the_run(rounds: list[Round]):
         rig, session = it.rig, it.node()
         rig.push(it.name)
         taken = rig.run_one(session)
-        _, receipt = race(partial(it.life.report_progress, session, [Progress(held(taken), 0.5, "half")]),
+        _, receipt = race(partial(it.other.report_progress, session, [Progress(held(taken), 0.5, "half")]),
                           partial(rig.finish, session, taken, result=b"\x2a"))
         assert receipt.applied == 1
         seen = rig.record(it.name)
@@ -178,7 +173,7 @@ def test_who_awaits_an_end_is_told_of_it_or_rung(rounds: list[Round]):
         rig.push(it.name)
         taken = rig.run_one(session)
         ear = Ear(it.other, f"job-{it.name}")
-        seen, receipt = race(partial(it.life.await_end, it.name), partial(rig.finish, session, taken))
+        seen, receipt = race(partial(it.other.await_end, it.name), partial(rig.finish, session, taken))
         assert receipt.applied == 1
         assert seen is not None
         assert seen.state is JobState.COMPLETED or ear.hears()
@@ -306,7 +301,7 @@ def test_an_operators_retry_and_a_push_of_its_key(rounds: list[Round], form: Uni
 def test_two_pushes_share_the_depth(rounds: list[Round]):
     rig = rounds[0].rig
     exact = rig.place.name in {"memory", "sqlite", "redis"}  # the others let pushes pass each other: see set_limits
-    rig.life.set_limits("q", QueueLimits(3, None))
+    rig.store.set_limits("q", QueueLimits(3, None))
     for it in rounds:
         results = race(partial(rig.store.push, [job(f"a{it.number}"), job(f"b{it.number}")]),
                        partial(it.other.push, [job(f"c{it.number}"), job(f"d{it.number}", delay_s=9.0)]))
@@ -322,9 +317,9 @@ def test_two_pushes_share_the_depth(rounds: list[Round]):
 def test_a_push_and_new_limits(rounds: list[Round]):
     for it in rounds:
         rig = it.rig
-        rig.life.set_limits("q", QueueLimits())
+        rig.store.set_limits("q", QueueLimits())
         pushed, _ = race(partial(rig.store.push, [job(it.name)]),
-                         partial(it.life.set_limits, "q", QueueLimits(0, None)))
+                         partial(it.other.set_limits, "q", QueueLimits(0, None)))
         assert (rig.state(it.name) is None) == isinstance(pushed, QueueFull)
         with pytest.raises(QueueFull):
             rig.push(f"b{it.number}")
@@ -333,8 +328,8 @@ def test_a_push_and_new_limits(rounds: list[Round]):
 
 def test_two_orders_of_limits(rounds: list[Round]):
     for it in rounds:
-        race(partial(it.rig.life.set_limits, "q", QueueLimits(3, 1.0)),
-             partial(it.life.set_limits, "q", QueueLimits(7, None)))
+        race(partial(it.rig.store.set_limits, "q", QueueLimits(3, 1.0)),
+             partial(it.other.set_limits, "q", QueueLimits(7, None)))
         counts = it.rig.counts()
         assert (counts.max_depth, counts.aging_s) in {(3, 1.0), (7, None)}, "one of them, whole"
 
@@ -350,8 +345,8 @@ def test_an_adoption_and_a_term_of_the_old_cluster(rounds: list[Round]):
         old = claim(it.number + 1, f"boot-{it.number}", f"c{it.number}")
         new = claim(1, "next", f"c{it.number + 1}")
         if it.number:
-            rig.life.adopt(old.cluster_id, old.backend)
-        begun, _ = race(partial(rig.store.begin_term, old), partial(it.life.adopt, new.cluster_id, new.backend))
+            rig.store.adopt(old.cluster_id, old.backend)
+        begun, _ = race(partial(rig.store.begin_term, old), partial(it.other.adopt, new.cluster_id, new.backend))
         with pytest.raises(TermRefused):
             rig.store.begin_term(old._replace(number=99))
         epoch = rig.store.begin_term(new)

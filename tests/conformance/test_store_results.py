@@ -24,35 +24,32 @@ def kept(rig: Rig, job_id: str = "a") -> tuple[bytes | None, int | None]:
     return seen.result, seen.result_until_ms
 
 
-def test_a_result_is_kept_for_an_hour(life_rig: Rig):
-    rig = life_rig
+def test_a_result_is_kept_for_an_hour(rig: Rig):
     complete(rig)
     assert rig.state("a") is JobState.COMPLETED
     assert kept(rig) == (b"\x2a", rig.store.store_now_ms() + 3_600_000)
     assert [one.result for one in rig.store.jobs(JobState.COMPLETED, None, 10)] == [b"\x2a"]
 
 
-def test_a_job_may_say_how_long(life_rig: Rig):
-    rig = life_rig
+def test_a_job_may_say_how_long(rig: Rig):
     complete(rig, result_ttl_s=2.5)
     assert kept(rig) == (b"\x2a", rig.store.store_now_ms() + 2_500)
 
 
-def test_a_job_may_want_none_kept(life_rig: Rig):
-    complete(life_rig, result_ttl_s=0.0)
-    assert kept(life_rig) == (None, None)
+def test_a_job_may_want_none_kept(rig: Rig):
+    complete(rig, result_ttl_s=0.0)
+    assert kept(rig) == (None, None)
 
 
-def test_none_is_a_result_too(life_rig: Rig):
-    rig = life_rig
+def test_none_is_a_result_too(rig: Rig):
     complete(rig, result=None)
     assert kept(rig) == (None, rig.store.store_now_ms() + 3_600_000)
 
 
-def test_a_large_result_comes_back_whole(life_rig: Rig):
+def test_a_large_result_comes_back_whole(rig: Rig):
     large = bytes(range(256)) * 1024
-    complete(life_rig, result=large)
-    assert kept(life_rig)[0] == large
+    complete(rig, result=large)
+    assert kept(rig)[0] == large
 
 
 def check_a_result_ends_with_its_time(rig: Rig) -> None:
@@ -69,36 +66,33 @@ def check_a_result_ends_with_its_time(rig: Rig) -> None:
     assert rig.state("a") is JobState.COMPLETED
 
 
-def test_a_result_ends_with_its_time(life_rig: Rig):
-    check_a_result_ends_with_its_time(life_rig)
+def test_a_result_ends_with_its_time(rig: Rig):
+    check_a_result_ends_with_its_time(rig)
 
 
-def test_a_sweep_counts_no_results(life_rig: Rig):
-    rig = life_rig
+def test_a_sweep_counts_no_results(rig: Rig):
     complete(rig, result_ttl_s=1.0)
     rig.clock.advance(2.0)
     assert rig.store.sweep(rig.epoch, 100) == 0
 
 
-def test_a_result_goes_with_its_row(life_rig: Rig):
-    rig = life_rig.fresh(retention=Retention(finished_max=0))
+def test_a_result_goes_with_its_row(rig: Rig):
+    rig = rig.fresh(retention=Retention(finished_max=0))
     complete(rig)
     rig.store.sweep(rig.epoch, 100)
     assert rig.store.job("a") is None
-    assert rig.life.await_end("a") is None
+    assert rig.store.await_end("a") is None
 
 
 @pytest.mark.parametrize("kind", [kind for kind in OutcomeKind if kind is not OutcomeKind.COMPLETED])
-def test_only_success_has_a_result(life_rig: Rig, kind: OutcomeKind):
-    rig = life_rig
+def test_only_success_has_a_result(rig: Rig, kind: OutcomeKind):
     rig.push("a")
     session = rig.node()
     rig.succeed(session, rig.run_one(session), kind, error=BOOM, result=b"\x2a")
     assert kept(rig) == (None, None)
 
 
-def test_a_failed_step_has_no_result(life_rig: Rig):
-    rig = life_rig
+def test_a_failed_step_has_no_result(rig: Rig):
     rig.push("a", has_failed_hook=True)
     session = rig.node()
     rig.succeed(session, rig.run_one(session), OutcomeKind.FAILED, error=BOOM)
@@ -119,8 +113,8 @@ def check_the_result_of_a_stale_finish_is_not_kept(rig: Rig) -> None:
     assert kept(rig)[0] == b"new"
 
 
-def test_the_result_of_a_stale_finish_is_not_kept(life_rig: Rig):
-    check_the_result_of_a_stale_finish_is_not_kept(life_rig)
+def test_the_result_of_a_stale_finish_is_not_kept(rig: Rig):
+    check_the_result_of_a_stale_finish_is_not_kept(rig)
 
 
 def check_the_same_finish_again_keeps_the_first_result(rig: Rig) -> None:
@@ -132,12 +126,11 @@ def check_the_same_finish_again_keeps_the_first_result(rig: Rig) -> None:
     assert rig.counts().completed == 1
 
 
-def test_the_same_finish_again_keeps_the_first_result(life_rig: Rig):
-    check_the_same_finish_again_keeps_the_first_result(life_rig)
+def test_the_same_finish_again_keeps_the_first_result(rig: Rig):
+    check_the_same_finish_again_keeps_the_first_result(rig)
 
 
-def test_a_batch_keeps_each_jobs_own(life_rig: Rig):
-    rig = life_rig
+def test_a_batch_keeps_each_jobs_own(rig: Rig):
     rig.push("a", "b", "c")
     session = rig.node()
     runs = rig.run(session, 3)
@@ -147,8 +140,7 @@ def test_a_batch_keeps_each_jobs_own(life_rig: Rig):
     assert [kept(rig, one.id)[0] for one in runs] == [b"1", None, b"3"]
 
 
-def test_a_job_that_was_to_be_cancelled_and_completed_has_its_result(life_rig: Rig):
-    rig = life_rig
+def test_a_job_that_was_to_be_cancelled_and_completed_has_its_result(rig: Rig):
     rig.push("a")
     session = rig.node()
     taken = rig.run_one(session)

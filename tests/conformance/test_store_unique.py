@@ -33,8 +33,7 @@ def free(rig: Rig, job_id: str = "probe", form: UniqueUntil = DONE) -> bool:
 
 @FORMS
 @pytest.mark.parametrize("other", UniqueUntil)
-def test_one_job_holds_it_whatever_form_the_next_one_has(life_rig: Rig, form: UniqueUntil, other: UniqueUntil):
-    rig = life_rig
+def test_one_job_holds_it_whatever_form_the_next_one_has(rig: Rig, form: UniqueUntil, other: UniqueUntil):
     assert push(rig, "a", form) == "a"
     assert push(rig, "b", other) == "a"
     assert rig.state("b") is None
@@ -42,15 +41,14 @@ def test_one_job_holds_it_whatever_form_the_next_one_has(life_rig: Rig, form: Un
 
 
 @FORMS
-def test_it_holds_within_one_batch(life_rig: Rig, form: UniqueUntil):
+def test_it_holds_within_one_batch(rig: Rig, form: UniqueUntil):
     options = {"unique": "k", "unique_until": form, "unique_period_s": 5.0}
-    receipt = life_rig.store.push([job("a", **options), job("b", **options), job("c", "r", **options)])
+    receipt = rig.store.push([job("a", **options), job("b", **options), job("c", "r", **options)])
     assert (receipt.ids, receipt.new) == (("a", "a", "a"), 1)
 
 
 @FORMS
-def test_it_is_held_while_the_job_waits(life_rig: Rig, form: UniqueUntil):
-    rig = life_rig
+def test_it_is_held_while_the_job_waits(rig: Rig, form: UniqueUntil):
     push(rig, "a", form, delay_s=1.0)
     assert push(rig, "b", form) == "a"
     rig.clock.advance(1.0)
@@ -64,25 +62,22 @@ def test_it_is_held_while_the_job_waits(life_rig: Rig, form: UniqueUntil):
 
 
 @FORMS
-def test_a_known_id_wins(life_rig: Rig, form: UniqueUntil):
-    rig = life_rig
+def test_a_known_id_wins(rig: Rig, form: UniqueUntil):
     push(rig, "a", form)
     rig.push("b")
     assert push(rig, "b", form) == "b"
 
 
 @FORMS
-def test_a_push_that_was_refused_holds_nothing(life_rig: Rig, form: UniqueUntil):
-    rig = life_rig
-    rig.life.set_limits("q", QueueLimits(0))
+def test_a_push_that_was_refused_holds_nothing(rig: Rig, form: UniqueUntil):
+    rig.store.set_limits("q", QueueLimits(0))
     with pytest.raises(QueueFull):
         push(rig, "a", form)
     assert free(rig)
 
 
 @FORMS
-def test_the_same_push_again_is_the_same_job(life_rig: Rig, form: UniqueUntil):
-    rig = life_rig
+def test_the_same_push_again_is_the_same_job(rig: Rig, form: UniqueUntil):
     assert [push(rig, "a", form) for _ in range(2)] == ["a", "a"]
     session = rig.node()
     rig.succeed(session, rig.run_one(session))
@@ -90,8 +85,7 @@ def test_the_same_push_again_is_the_same_job(life_rig: Rig, form: UniqueUntil):
     assert rig.state("a") is JobState.COMPLETED
 
 
-def test_keys_are_apart(life_rig: Rig):
-    rig = life_rig
+def test_keys_are_apart(rig: Rig):
     rig.push("a", unique="k", unique_until=PERIOD, unique_period_s=50.0)
     assert rig.push("b", unique="K").new == 1
     assert rig.push("c", unique="k ").new == 1
@@ -111,12 +105,11 @@ def check_it_is_free_once_it_was_taken(rig: Rig) -> None:
     assert push(rig, "c", STARTED) == "b", "the end of the first frees nothing of the second"
 
 
-def test_it_is_free_once_it_was_taken(life_rig: Rig):
-    check_it_is_free_once_it_was_taken(life_rig)
+def test_it_is_free_once_it_was_taken(rig: Rig):
+    check_it_is_free_once_it_was_taken(rig)
 
 
-def test_it_is_free_once_it_was_assigned_and_taken_in_one_call(life_rig: Rig):
-    rig = life_rig
+def test_it_is_free_once_it_was_assigned_and_taken_in_one_call(rig: Rig):
     push(rig, "a", STARTED)
     session = rig.node()
     rig.store.assign(rig.epoch, Plan((Assignment(session, "q", "q", 1),)), session)
@@ -125,8 +118,7 @@ def test_it_is_free_once_it_was_assigned_and_taken_in_one_call(life_rig: Rig):
 
 @pytest.mark.parametrize("kind", [OutcomeKind.RETRY, OutcomeKind.SNOOZED, OutcomeKind.HANDED_BACK, OutcomeKind.LOST])
 @pytest.mark.parametrize("delay_s", [0.0, 5.0])
-def test_it_is_free_for_good(life_rig: Rig, kind: OutcomeKind, delay_s: float):
-    rig = life_rig
+def test_it_is_free_for_good(rig: Rig, kind: OutcomeKind, delay_s: float):
     push(rig, "a", STARTED)
     session = rig.node()
     rig.succeed(session, rig.run_one(session), kind, delay_s=delay_s, error=BOOM)
@@ -139,8 +131,7 @@ def test_it_is_free_for_good(life_rig: Rig, kind: OutcomeKind, delay_s: float):
 
 
 @pytest.mark.parametrize("begun", [True, False])
-def test_it_is_free_for_good_after_a_lost_node(life_rig: Rig, begun: bool):  # noqa: FBT001 - a parameter of the test
-    rig = life_rig
+def test_it_is_free_for_good_after_a_lost_node(rig: Rig, begun: bool):  # noqa: FBT001 - a parameter of the test
     push(rig, "a", STARTED)
     session = rig.node()
     (rig.run_one if begun else rig.get_one)(session)
@@ -150,8 +141,7 @@ def test_it_is_free_for_good_after_a_lost_node(life_rig: Rig, begun: bool):  # n
     assert push(rig, "c", STARTED) == "b"
 
 
-def test_what_was_only_assigned_holds_it_when_it_comes_back(life_rig: Rig):
-    rig = life_rig
+def test_what_was_only_assigned_holds_it_when_it_comes_back(rig: Rig):
     push(rig, "a", STARTED)
     session = rig.node()
     rig.assign(session)
@@ -160,8 +150,7 @@ def test_what_was_only_assigned_holds_it_when_it_comes_back(life_rig: Rig):
 
 
 @pytest.mark.parametrize("how", ["cancel", "purge", "expire"])
-def test_a_job_that_ends_before_it_started_frees_it(life_rig: Rig, how: str):
-    rig = life_rig
+def test_a_job_that_ends_before_it_started_frees_it(rig: Rig, how: str):
     push(rig, "a", STARTED, expires_s=5.0)
     if how == "cancel":
         rig.store.cancel("a")
@@ -173,8 +162,7 @@ def test_a_job_that_ends_before_it_started_frees_it(life_rig: Rig, how: str):
     assert free(rig)
 
 
-def test_an_operators_retry_neither_takes_it_nor_minds(life_rig: Rig):
-    rig = life_rig
+def test_an_operators_retry_neither_takes_it_nor_minds(rig: Rig):
     push(rig, "a", STARTED)
     session = rig.node()
     rig.succeed(session, rig.run_one(session), OutcomeKind.FAILED, error=BOOM)
@@ -189,15 +177,13 @@ def test_an_operators_retry_neither_takes_it_nor_minds(life_rig: Rig):
 
 
 @pytest.mark.parametrize("form", [DONE, PERIOD])
-def test_it_is_held_while_the_job_runs(life_rig: Rig, form: UniqueUntil):
-    rig = life_rig
+def test_it_is_held_while_the_job_runs(rig: Rig, form: UniqueUntil):
     push(rig, "a", form)
     rig.run_one(rig.node())
     assert push(rig, "b", form) == "a"
 
 
-def test_an_operators_retry_takes_it_again(life_rig: Rig):
-    rig = life_rig
+def test_an_operators_retry_takes_it_again(rig: Rig):
     push(rig, "a", DONE)
     session = rig.node()
     rig.succeed(session, rig.run_one(session), OutcomeKind.FAILED, error=BOOM)
@@ -207,8 +193,7 @@ def test_an_operators_retry_takes_it_again(life_rig: Rig):
 
 
 @FORMS
-def test_an_operators_retry_of_what_another_holds_is_a_conflict(life_rig: Rig, form: UniqueUntil):
-    rig = life_rig
+def test_an_operators_retry_of_what_another_holds_is_a_conflict(rig: Rig, form: UniqueUntil):
     push(rig, "a", DONE)
     session = rig.node()
     rig.succeed(session, rig.run_one(session), OutcomeKind.FAILED, error=BOOM)
@@ -240,8 +225,8 @@ def check_it_is_held_for_its_period(rig: Rig) -> None:
     assert push(rig, "c", PERIOD) == "b", "a period of its own"
 
 
-def test_it_is_held_for_its_period(life_rig: Rig):
-    check_it_is_held_for_its_period(life_rig)
+def test_it_is_held_for_its_period(rig: Rig):
+    check_it_is_held_for_its_period(rig)
 
 
 def complete(rig: Rig) -> None:
@@ -269,8 +254,8 @@ def complete_and_prune(rig: Rig) -> None:
 
 @pytest.mark.parametrize("end", [complete, fail_and_forget, cancel, purge, complete_and_prune],
                          ids=lambda end: end.__name__)
-def test_its_period_outlives_its_job(life_rig: Rig, end):
-    rig = life_rig.fresh(retention=Retention(finished_max=0)) if end is complete_and_prune else life_rig
+def test_its_period_outlives_its_job(rig: Rig, end):
+    rig = rig.fresh(retention=Retention(finished_max=0)) if end is complete_and_prune else rig
     push(rig, "a", PERIOD)
     end(rig)
     rig.store.sweep(rig.epoch, 100)
@@ -282,8 +267,7 @@ def test_its_period_outlives_its_job(life_rig: Rig, end):
 
 
 @pytest.mark.parametrize("swept", [True, False])
-def test_a_job_that_waits_longer_than_its_period_holds_nothing(life_rig: Rig, swept: bool):  # noqa: FBT001 - as above
-    rig = life_rig
+def test_a_job_that_waits_longer_than_its_period_holds_nothing(rig: Rig, swept: bool):  # noqa: FBT001 - as above
     push(rig, "a", PERIOD, delay_s=500.0)
     rig.clock.advance(100.0)
     if swept:
@@ -295,8 +279,7 @@ def test_a_job_that_waits_longer_than_its_period_holds_nothing(life_rig: Rig, sw
     assert push(rig, "c", DONE) == "b"
 
 
-def test_a_period_that_is_over_frees_no_newer_one(life_rig: Rig):
-    rig = life_rig
+def test_a_period_that_is_over_frees_no_newer_one(rig: Rig):
     push(rig, "a", PERIOD, unique_period_s=10.0)
     rig.clock.advance(10.0)
     push(rig, "b", PERIOD)
@@ -304,8 +287,7 @@ def test_a_period_that_is_over_frees_no_newer_one(life_rig: Rig):
     assert push(rig, "c", PERIOD) == "b"
 
 
-def test_an_operators_retry_begins_no_new_period(life_rig: Rig):
-    rig = life_rig
+def test_an_operators_retry_begins_no_new_period(rig: Rig):
     push(rig, "a", PERIOD)
     session = rig.node()
     rig.succeed(session, rig.run_one(session), OutcomeKind.FAILED, error=BOOM)
