@@ -55,11 +55,12 @@ class ReadPart(Part):
         newest: list[bytes] = []
         place, more = 0, True
         while more:
-            before, refs, looked, more = self._call("index", int(state), queue or "", before_id or "", place, _LOOK_AT)
+            floor = newest[-1] if len(newest) == limit else b""
+            before, refs, looked, more = self._call("index", int(state), queue or "", before_id or "", place, _LOOK_AT,
+                                                    floor)
             if before < 0:
                 raise NotFound(f"no job {before_id!r} to page on from", job=before_id)
-            newest += [ref for ref in refs if not before or int(ref) < before]
-            newest = sorted(newest, reverse=True)[:limit]
+            newest = sorted({*newest, *refs}, reverse=True)[:limit]
             place += looked
         found, now_ms = self._call("page", *newest)
         records = (job_record(one, now_ms) for one in found)

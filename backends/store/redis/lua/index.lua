@@ -1,49 +1,67 @@
 -- needs: rows
--- A: {state, queue or '', id to go on from or '', place to look from, how many to look at}. Refs of this state from one
--- slice of its indexes, and whether there is more. First the ref of the id, 0 where none was named, -1 where it is unknown.
-local before = 0
-if A[3] ~= '' then before = tonumber(CALL('HGET', P .. 'ids', A[3]) or '') or -1 end
-local keys = {}
-local function each_queue(kind)
-  local names = A[2] ~= '' and {A[2]} or CALL('SMEMBERS', P .. 'queues')
+-- A: {state, queue or '', id to go on from or '', place to look from, how many to look at, a ref that the caller needs
+-- none below of, or ''}. Refs of this state from one slice of its indexes, the newest of which are looked at first; how
+-- many were looked at, and whether there are more. First the ref of the id, 0 where none was named, -1 where unknown.
+local STATE, QUEUE, FLOOR = A[1], A[2], A[6]
+local before, bound = 0, false
+if A[3] ~= '' then
+  bound = CALL('HGET', P .. 'ids', A[3])
+  before = tonumber(bound or '') or -1
+end
+
+local keys, kind = {}, 'zset'
+local function each_queue(prefix)
+  local names = QUEUE ~= '' and {QUEUE} or CALL('SMEMBERS', P .. 'queues')
   table.sort(names)
-  for _, name in ipairs(names) do keys[#keys + 1] = P .. kind .. name end
+  for _, name in ipairs(names) do keys[#keys + 1] = P .. prefix .. name end
 end
 local function each_session(set)
+  kind = 'set'
   local list = CALL('HVALS', P .. 'sessions')
   table.sort(list)
   for _, session in ipairs(list) do keys[#keys + 1] = P .. 's:' .. session .. set end
 end
-local state, size_of = A[1], 'ZCARD'
-if state == DELAYED then each_queue('delayed:') end
-if state == READY then
-  each_queue('ready:')
+if STATE == DELAYED then
+  each_queue('delayed:')
+elseif STATE == READY then
   each_queue('alone:')
-end
-if state == ASSIGNED or state == RUNNING then
-  size_of = 'SCARD'
-  each_session(state == ASSIGNED and ':a' or ':r')
-end
-if state == COMPLETED or state == CANCELLED then
-  size_of = 'LLEN'
+  each_queue('ready:')
+elseif STATE == ASSIGNED or STATE == RUNNING then
+  each_session(STATE == ASSIGNED and ':a' or ':r')
+elseif STATE == FAILED then
+  keys[1] = P .. 'failed'
+elseif STATE ~= FORGOTTEN then
+  kind = 'list'
   keys[1] = P .. 'finished'
 end
-if state == FAILED then keys[1] = P .. 'failed' end
 
-local from, left, looked = A[4], A[5], {}
+local SIZE = {zset = 'ZCARD', set = 'SCARD', list = 'LLEN'}
+local function slice(key, from, n)
+  if kind == 'set' then return CALL('SMEMBERS', key) end
+  if kind == 'list' then return CALL('LRANGE', key, -(from + n), -(from + 1)) end
+  return CALL('ZREVRANGE', key, from, from + n - 1)
+end
+
+local from, left, looked, refs = A[4], A[5], 0, {}
 for _, key in ipairs(keys) do
-  local size = CALL(size_of, key)
+  local size = CALL(SIZE[kind], key)
   if from >= size then
     from = from - size
   elseif left > 0 then
-    local some = size_of == 'SCARD' and CALL('SMEMBERS', key)
-      or CALL(size_of == 'LLEN' and 'LRANGE' or 'ZRANGE', key, from, from + left - 1)
-    for _, ref in ipairs(some) do looked[#looked + 1] = ref end
-    left, from = left - #some, 0
+    local some = slice(key, from, math.min(left, size - from))
+    for _, ref in ipairs(some) do
+      if ref > FLOOR and (not bound or ref < bound) then refs[#refs + 1] = ref end
+    end
+    looked, left, from = looked + #some, left - #some, 0
   end
 end
-local refs = {}
-for i, r in ipairs(rows_of(looked)) do
-  if not r or (r.state == state and (A[2] == '' or r.queue == A[2])) then refs[#refs + 1] = looked[i] end
+
+-- Where the index says all, rows need not be read.
+if STATE == DELAYED or STATE == READY or (STATE == FAILED and QUEUE == '') then
+  return answer(before, refs, looked, left <= 0)
 end
-return answer(before, refs, #looked, left <= 0)
+local found = {}
+for i, r in ipairs(rows_of(refs)) do
+  if not r or (r.state == STATE and (QUEUE == '' or r.queue == QUEUE)) then found[#found + 1] = refs[i] end
+end
+return answer(before, found, looked, left <= 0)
