@@ -34,9 +34,9 @@ class Home:
         self.server.close()
 
 
-def with_mutants(*mutants: str):
+def with_mutants(*mutants: str, kinds: tuple[str, ...] = KINDS):
     """Parametrize `kind` and `mutant`: each store as it is, and the mutants, which are bugs of the SQLite store."""
-    cases = [(kind, "") for kind in KINDS] + [("sqlite", mutant) for mutant in mutants]
+    cases = [(kind, "") for kind in kinds] + [("sqlite", mutant) for mutant in mutants]
     return pytest.mark.parametrize(("kind", "mutant"), cases, ids=[f"{kind}-{mutant}" if mutant else kind
                                                                   for kind, mutant in cases])
 

@@ -62,8 +62,9 @@ def jump(made):
     scheduler.start()
     scheduler.add(faultjobs.noop.bind(), f"{soon.minute} {soon.hour} * * *", name="soon")
     early = made.queue.later(1_500, faultjobs.noop.bind())
-    begun_s = boot_s()
+    begun_s, jobs = boot_s(), 0
     while boot_s() < begun_s + JUMPS_S:
+        jobs += 1
         job = made.queue.push(faultjobs.noop.bind())
         done = within(lambda job=job: made.file.rows()[job].state == COMPLETED, 10.0)
         hold(done, "G15", "the nodes do not work on")
@@ -75,6 +76,8 @@ def jump(made):
     hold(not ticks_of(made), "G15", "cron fired early")
     stamps = [line["time"] for process in made.processes for line in process.events() if "time" in line]
     bit(max(stamps)[:13] != min(stamps)[:13], "the wall clock never jumped")
+    tell(f"G15: wall clocks jump by an hour and back every 2 s, for {JUMPS_S:g} s: {jobs} jobs one by one, no change "
+         "of leader, no session ended, nothing early")
 
 
 @pytest.mark.parametrize("mutant", ["", "leases_by_wall_clock"])
