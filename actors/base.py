@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
-    from callboard.actors.ends import PoolState
+    from callboard.actors.ends import Left, PoolState
     from callboard.actors.timers import Timers
     from callboard.core.config import NodeConfig
     from callboard.core.ports import Clock, ClusterBackend, ExecutorHost, JobStore
@@ -108,8 +108,8 @@ class Parts:
         epoch: one cell: the epoch this node leads in, for events.
         pools: each Worker's view of its pool, for status.
         restarts: each actor's restarts so far.
-        settled: a Worker that died had the store confirm the end of everything it ran: what its successor finds
-            running and unknown has never started.
+        left: what a Worker that died in good order left to its successor: what else that finds running and unknown has
+            never started.
     """
 
     config: NodeConfig
@@ -126,7 +126,7 @@ class Parts:
     epoch: list[int] = field(default_factory=lambda: [0])
     pools: dict[str, PoolState] = field(default_factory=dict[str, "PoolState"])
     restarts: dict[str, int] = field(default_factory=dict[str, int])
-    settled: dict[str, bool] = field(default_factory=dict[str, bool])
+    left: dict[str, Left] = field(default_factory=dict[str, "Left"])
 
 
 def handles(*kinds: type[Message]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

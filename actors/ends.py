@@ -111,6 +111,13 @@ class PoolState:
         return [(job.job_id, job.name, self._queue, job.child_pid, job.started_boot_s) for job in self._running()]
 
 
+class Left(NamedTuple):
+    """Jobs whose ends the store has not confirmed yet."""
+
+    held: dict[Token, TakenJob]
+    outcomes: list[Outcome]
+
+
 class Tally:
     """Counts outcomes by kind since the last summary event."""
 

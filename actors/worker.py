@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from callboard.actors.base import DISPATCHER, HEARTBEAT, SUPERVISOR, Parts, handles
-from callboard.actors.ends import JobEnd, PoolState, Tally, error_fields, job_end
+from callboard.actors.ends import JobEnd, Left, PoolState, Tally, error_fields, job_end
 from callboard.actors.outbox import Outbox
 from callboard.actors.running import Running
 from callboard.core.commandcheck import SLOTS_MAX
@@ -71,7 +71,11 @@ class Worker(Running):
     @handles(Begin)
     def begin(self, message: Begin) -> None:
         """Start children, and ask for the session."""
-        self._unsettled = message.restarted and not self.parts.settled.pop(self.name, False)
+        left = self.parts.left.pop(self.name, None)
+        self._unsettled = message.restarted and left is None
+        if left is not None:
+            self._held.update(left.held)
+            self._outbox.add(left.outcomes)
         self._lane = self.lane(self.name)
         self._life_lane = self.lane(f"{self.name}-life")
         self._executor.set_timeout(self._pool.timeout_s)
@@ -94,6 +98,7 @@ class Worker(Running):
         self._session = message.session
         self._listen(message.session)
         self._report(force=True)
+        self._outbox.flush(self._session, self._lane)
         self._take(healing=False)
         self._take(healing=True)
         self.later(self.parts.config.heal_s, HealDue())
@@ -362,13 +367,15 @@ class Worker(Running):
         if batch and self._session is not None:
             try:
                 self.parts.store.finish(self._session, batch)
-            except QueueError as error:  # the next Worker finds those rows running and unknown, and gives them up
+            except QueueError as error:
                 self.emit("worker.store_away", error=str(error), waiting=len(batch))
-                return
-            self._tally.add_all(outcome.kind for outcome in batch)
+            else:
+                self._tally.add_all(outcome.kind for outcome in batch)
+                batch = []
         if self._tally.any():
             self.report_due(ReportDue())
-        self.parts.settled[self.name] = True
+        unsent = {outcome.held.token for outcome in batch}
+        self.parts.left[self.name] = Left({token: job for token, job in self._held.items() if token in unsent}, batch)
 
 
 def _near(before: int, now: int) -> bool:

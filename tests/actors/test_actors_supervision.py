@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from callboard.core.errors import StoreUnavailable
 from callboard.core.messages import Crash
 from callboard.core.records import JobState
 
@@ -72,6 +73,26 @@ def test_a_worker_that_dies_gives_its_running_jobs_back(bench):
     losses = {f"j{n}": bench.store.job(f"j{n}").losses for n in range(3)}
     assert losses == {"j0": 1, "j1": 0, "j2": 0}, "only the one that ran is charged"
     assert all(bench.store.job(f"j{n}").state is JobState.COMPLETED for n in range(3))
+
+
+def test_a_worker_that_dies_while_the_store_is_away_leaves_its_outcomes_to_the_next_one(bench):
+    real, tried = bench.store.finish, threading.Event()
+
+    def away(_session, _outcomes):
+        tried.set()
+        raise StoreUnavailable("away")
+
+    node = bench.node(slots=1)
+    bench.store.finish = away
+    bench.push(3)
+    bench.wait_runs(1)
+    assert tried.wait(10)
+    crash(node, "worker:default", 1)
+    bench.store.finish = real
+    bench.wait_completed(3)
+    records = [bench.store.job(f"j{n}") for n in range(3)]
+    assert [(record.attempts, record.losses, record.doubts) for record in records] == [(1, 0, 0)] * 3
+    assert sorted(job.id for job in bench.runs) == ["j0", "j1", "j2"], "none ran twice"
 
 
 def test_an_unexpected_message_is_an_event_and_harms_nobody(bench):
