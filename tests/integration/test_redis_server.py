@@ -16,12 +16,22 @@ from kit import eventually
 
 from callboard.backends.cluster.redis import open_redis_cluster
 from callboard.backends.store.redis import RedisStoreOptions, open_redis
-from callboard.core.errors import ClusterUnavailable, PushOutcomeUnknown, StoreError, StoreReset, StoreUnavailable
+from callboard.core.errors import (
+    ClusterUnavailable,
+    PushOutcomeUnknown,
+    SessionEnded,
+    StoreError,
+    StoreReset,
+    StoreUnavailable,
+)
 from callboard.core.records import (
     Assignment,
+    Held,
     JobState,
     NewJob,
     NodeInfo,
+    Outcome,
+    OutcomeKind,
     Plan,
     PoolReport,
     QueueShare,
@@ -162,6 +172,34 @@ def test_a_store_that_lost_writes_is_noticed_by_who_wrote_them(server: RedisServ
             store.push([job("c")])
         with opened(server.url) as fresh:
             assert fresh.push([job("c")]).new == 1
+
+
+def test_after_a_rewind_no_token_or_session_is_given_again(server: RedisServer):
+    with opened(server.url) as paused, client(server) as admin:
+        epoch = paused.begin_term(TermClaim("c", "redis", 1, "boot"))
+        paused.push([job("a")])
+        old = {key: admin.dump(key) for key in admin.keys("*")}
+        mine = paused.open_session(NodeInfo("n", "boot"), 5.0, POOL)
+        (taken,) = paused.assign(epoch, Plan((Assignment(mine, "q", "q", 1),)), mine).taken
+        for key in admin.keys("*"):  # a replica that had not heard of the session takes over
+            admin.delete(key)
+        for key, data in old.items():
+            admin.restore(key, 0, data)
+        with opened(server.url) as other:
+            eventually(lambda: other.store_now_ms() // 1000 > mine, WAIT_S, "time goes on")
+            new = other.begin_term(TermClaim("c", "redis", 2, "boot-2"))
+            session = other.open_session(NodeInfo("n2", "boot-2"), 5.0, POOL)
+            (again,) = other.assign(new, Plan((Assignment(session, "q", "q", 1),)), session).taken
+            assert (again.ref, again.id) == (taken.ref, taken.id)
+            assert again.token > taken.token
+            assert session > mine
+            for number in range(10):
+                other.push([job(f"later-{number}")])
+            outcome = Outcome(Held(taken.ref, taken.id, taken.token), OutcomeKind.COMPLETED)
+            assert paused.finish(mine, [outcome]).applied == 0, "the store is past what this client had seen"
+            with pytest.raises(SessionEnded):
+                paused.beat(mine, POOL)
+            assert other.job("a").state is JobState.RUNNING
 
 
 def test_an_emptied_cluster_is_noticed(server: RedisServer):

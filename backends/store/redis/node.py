@@ -55,7 +55,7 @@ class NodePart(TakingPart):
         self, session: SessionId, queues: Sequence[str], holding: Sequence[Held] | None = None
     ) -> tuple[TakenJob, ...]:
         """See the port."""
-        known = False if holding is None else [[_ref(one), *one.token] for one in holding]
+        known = False if holding is None else [[_ref(one), pack_token(one.token)] for one in holding]
         (found,) = self._call("take", session, list(queues), known)
         return self._read_taken(session, found)
 

@@ -15,7 +15,8 @@ if held then
     return answer(tonumber(held))
   end
 end
-local session = (tonumber(CALL('HGET', KEYS[1], 'session') or '') or 0) + 1
+-- Numbers go on from the time, in seconds: a number that a server lost with its newest writes is not given again.
+local session = math.max((tonumber(CALL('HGET', KEYS[1], 'session') or '') or 0) + 1, math.floor(NOW / 1000))
 local key = P .. 's:' .. session
 local more = raised(key, A[5])
 SET.session = session

@@ -1,5 +1,5 @@
 -- needs: rows, lifecycle, change, flush, handing
--- A: {session, queues, {ref, epoch, seq} of what the node runs or false}.
+-- A: {session, queues, {ref, token's bytes} of what the node runs or false}.
 local key = P .. 's:' .. A[1]
 if CALL('HEXISTS', key, 'node') == 0 then return refuse('session', A[1]) end
 local wanted, known = {}, {}
@@ -16,8 +16,8 @@ local function rows_in(set, state)
   for i, data in ipairs(fields(P .. 'rows', all)) do
     if data and #data > NAMES_AT and string.byte(data, 1) == ROW_VERSION and string.byte(data, 2) == state
       and wanted[name_at(data, NAMES_AT)] then
-      local session, epoch, seq = struct.unpack('<I4I4I8', data, 22)
-      if session == A[1] then list[#list + 1] = {seq, all[i], data, epoch} end
+      local session, _, seq = struct.unpack('<I4I4I8', data, 22)
+      if session == A[1] then list[#list + 1] = {seq, all[i], data} end
     end
   end
   table.sort(list, by_token)
@@ -25,9 +25,9 @@ local function rows_in(set, state)
 end
 
 if A[3] then
-  for _, one in ipairs(A[3]) do known[one[1] .. ' ' .. one[2] .. ' ' .. one[3]] = true end
+  for _, one in ipairs(A[3]) do known[one[1] .. one[2]] = true end
   for _, one in ipairs(rows_in(':r', RUNNING)) do
-    if not known[one[2] .. ' ' .. one[4] .. ' ' .. one[1]] then
+    if not known[one[2] .. cut(one[3], 26, 37)] then
       refs[#refs + 1], rows[#rows + 1] = one[2], one[3]
     end
   end
