@@ -8,7 +8,7 @@ import socket
 import threading
 from typing import TYPE_CHECKING
 
-from callboard.actors.base import SUPERVISOR, Directory, Parts, start_actor
+from callboard.actors.base import CLUSTER, SUPERVISOR, Directory, Parts, start_actor
 from callboard.actors.supervisor import Supervisor
 from callboard.actors.timers import Timers
 from callboard.backends.clock import SystemClock
@@ -21,6 +21,7 @@ from callboard.stores import canonical_url, mask_url, open_cluster, open_store
 from callboard.version import callboard_version
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import TextIO
 
     from callboard.core.ports import Clock, ClusterBackend, ExecutorHost, JobStore
@@ -161,15 +162,21 @@ class Node:
             self._control.close()
 
     def _take_apart(self, parts: Parts) -> None:
-        names = sorted(parts.directory.names(), key=lambda name: name != SUPERVISOR)  # first who restarts the others
-        for name in names:
-            if (ref := parts.directory.ref(name)) is not None:
-                ref.stop(block=False)
-        for name in names:
-            parts.directory.wait_released(name, ACTOR_STOP_S)
+        _stop_actors(parts.directory, [SUPERVISOR])  # it restarts the others
+        _stop_actors(parts.directory, [name for name in parts.directory.names() if name != CLUSTER])
+        _stop_actors(parts.directory, [CLUSTER])  # behind what the others told it last, such as to resign
         parts.timers.stop()
         parts.host.stop()
         if self._given[1] is None:
             parts.cluster.close()
         if self._given[0] is None:
             parts.store.close()
+
+
+def _stop_actors(directory: Directory, names: Sequence[str]) -> None:
+    """Stop actors, and wait until they have closed what they held. Harmless for those that have ended."""
+    for name in names:
+        if (ref := directory.ref(name)) is not None:
+            ref.stop(block=False)
+    for name in names:
+        directory.wait_released(name, ACTOR_STOP_S)

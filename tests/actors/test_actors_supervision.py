@@ -103,3 +103,13 @@ def test_an_unexpected_message_is_an_event_and_harms_nobody(bench):
     node.events.wait("actor.unexpected_message")
     bench.push(1)
     bench.wait_runs(1)
+
+
+def test_a_leader_that_gives_up_resigns_so_that_nobody_waits_for_its_lease(bench):
+    leader = bench.node("n1", restart_max=0, restart_within_s=60.0, lease_ttl_s=20.0)
+    leader.events.wait("elector.elected")
+    other = bench.node("n2", lease_ttl_s=20.0)
+    assert leader.tell("scheduler", Crash())
+    assert leader.wait(10.0) == 1
+    other.events.wait("elector.elected", timeout_s=8.0)
+    bench.nodes.remove(leader)
