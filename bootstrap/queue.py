@@ -19,7 +19,7 @@ from callboard.failed import FailedList
 from callboard.jobs import BoundJob, FunctionJob
 from callboard.pushing import build_job
 from callboard.results import await_result, wait_result
-from callboard.stores import canonical_url, mask_url, open_store
+from callboard.stores import TABLE, canonical_url, mask_url, open_store, with_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -281,10 +281,7 @@ def _database_driver(queue: str | None) -> Queue:
     url = os.environ.get("QUEUE_DATABASE_CONNECTION", "default")
     if url == "default":
         url = os.environ.get("CALLBOARD_STORE", "sqlite:///callboard.db")
-    table = os.environ.get("QUEUE_DATABASE_TABLE", "jobs")
-    if table != "jobs":
-        raise UnknownOption("QUEUE_DATABASE_TABLE can't be changed: callboard's tables are named callboard_*; use a "
-                            "database (file) of its own for another set of jobs")
+    url = with_table(url, os.environ.get("QUEUE_DATABASE_TABLE", TABLE))
     return connect(url, queue=queue or os.environ.get("QUEUE_DATABASE_QUEUE", ""))
 
 

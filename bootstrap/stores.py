@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,10 +18,15 @@ REDIS_SCHEMES: Final = ("redis", "rediss", "unix", "redis+unix")
 POSTGRESQL_SCHEMES: Final = ("postgresql", "postgres")
 MARIADB_SCHEMES: Final = ("mariadb",)
 STORE_SCHEMES: Final = ("memory", "sqlite", *REDIS_SCHEMES, *POSTGRESQL_SCHEMES, *MARIADB_SCHEMES)
+SQL_SCHEMES: Final = ("sqlite", *POSTGRESQL_SCHEMES, *MARIADB_SCHEMES)
 LATER_SCHEMES: Final = ("etcd", "consul", "zookeeper")
 """Known by the design, not in this version yet: said plainly instead of "unknown"."""
 MEMORY_MAX_JOBS: Final = 1_000
 """Default bound of the memory store, as QUEUE_MEMORY_MAX_JOBS."""
+
+TABLE: Final = "jobs"
+"""What `?table=` in a SQL store's address and QUEUE_DATABASE_TABLE are unless they are given: tables callboard_*."""
+_TABLE: Final = re.compile(r"[a-z_][a-z0-9_]{0,30}")
 
 _memory: dict[str, tuple[JobStore, ClusterBackend]] = {}
 _memory_lock = threading.Lock()
@@ -56,15 +62,56 @@ def sqlite_path(url: str) -> str:
     Raises:
         UnknownOption: Raised when the address names no file.
     """
-    path = url.removeprefix("sqlite://").removeprefix("/")
+    path = split_table(url)[0].removeprefix("sqlite://").removeprefix("/")
     if not path or not url.startswith("sqlite:///"):
         raise UnknownOption(f"{url!r} names no file: use sqlite:///relative.db or sqlite:////absolute/path.db")
     return str(Path(path).absolute())
 
 
+def split_table(url: str) -> tuple[str, str]:
+    """The address without its `table` parameter, and the table's name: it takes the place of `callboard` in all names.
+
+    Raises:
+        UnknownOption: Raised when it is given twice or is no plain name.
+    """
+    address, _, query = url.partition("?")
+    parts = query.split("&")
+    found = [part.removeprefix("table=") for part in parts if part.startswith("table=")]
+    if not found:
+        return url, TABLE
+    if len(found) > 1 or not _TABLE.fullmatch(found[0]):
+        raise UnknownOption(f"table={'&table='.join(found)} can't begin the names of tables: use up to 31 of a-z, 0-9 "
+                            "and _, with no digit at the beginning")
+    left = "&".join(part for part in parts if not part.startswith("table="))
+    return f"{address}?{left}" if left else address, found[0]
+
+
+def with_table(url: str, table: str) -> str:
+    """The address of the same database's store in other tables.
+
+    Raises:
+        UnknownOption: Raised when the store has no tables, or that is no name for them.
+    """
+    if table == TABLE:
+        return url
+    if scheme_of(url, "store") not in SQL_SCHEMES:
+        raise UnknownOption(f"QUEUE_DATABASE_TABLE={table} is for stores on SQL; {mask_url(url)} has no tables")
+    full = f"{split_table(url)[0]}{'&' if '?' in split_table(url)[0] else '?'}table={table}"
+    split_table(full)
+    return full
+
+
 def canonical_url(url: str) -> str:
     """The address with its file made absolute, so that it can be given to another process."""
-    return f"sqlite:///{sqlite_path(url)}" if scheme_of(url, "store") == "sqlite" else url
+    if scheme_of(url, "store") != "sqlite":
+        return url
+    return with_table(f"sqlite:///{sqlite_path(url)}", split_table(url)[1])
+
+
+def _prefix(url: str) -> tuple[str, str]:
+    """The address for its driver, and what the tables' names begin with."""
+    address, table = split_table(url)
+    return address, "callboard_" if table == TABLE else f"{table}_"
 
 
 def open_store(url: str, clock: Clock, *, max_jobs: int = MEMORY_MAX_JOBS) -> JobStore:
@@ -81,16 +128,18 @@ def open_store(url: str, clock: Clock, *, max_jobs: int = MEMORY_MAX_JOBS) -> Jo
 
         return open_redis(url)
     if scheme_of(url, "store") in POSTGRESQL_SCHEMES:
-        from callboard.backends.store.sql import open_postgresql  # noqa: PLC0415 - loaded when used
+        from callboard.backends.store.sql import SqlStoreOptions, open_postgresql  # noqa: PLC0415 - loaded when used
 
-        return open_postgresql(url)
+        address, prefix = _prefix(url)
+        return open_postgresql(address, options=SqlStoreOptions(table_prefix=prefix))
     if scheme_of(url, "store") in MARIADB_SCHEMES:
-        from callboard.backends.store.sql import open_mariadb  # noqa: PLC0415 - loaded when used
+        from callboard.backends.store.sql import SqlStoreOptions, open_mariadb  # noqa: PLC0415 - loaded when used
 
-        return open_mariadb(url)
-    from callboard.backends.store.sql import open_sqlite  # noqa: PLC0415 - loaded when used
+        address, prefix = _prefix(url)
+        return open_mariadb(address, options=SqlStoreOptions(table_prefix=prefix))
+    from callboard.backends.store.sql import SqlStoreOptions, open_sqlite  # noqa: PLC0415 - loaded when used
 
-    return open_sqlite(sqlite_path(url), clock=clock)
+    return open_sqlite(sqlite_path(url), clock=clock, options=SqlStoreOptions(table_prefix=_prefix(url)[1]))
 
 
 def open_cluster(url: str, clock: Clock) -> ClusterBackend:
@@ -109,10 +158,11 @@ def open_cluster(url: str, clock: Clock) -> ClusterBackend:
     if scheme_of(url, "cluster") in POSTGRESQL_SCHEMES:
         from callboard.backends.cluster.server.postgresql import PostgresqlCluster  # noqa: PLC0415 - loaded when used
 
-        return PostgresqlCluster(url)
+        address, prefix = _prefix(url)
+        return PostgresqlCluster(address, prefix=prefix)
     from callboard.backends.cluster.sql import SqliteCluster  # noqa: PLC0415 - loaded when used
 
-    return SqliteCluster(sqlite_path(url), clock=clock)
+    return SqliteCluster(sqlite_path(url), clock=clock, prefix=_prefix(url)[1])
 
 
 def _memory_parts(url: str, clock: Clock, max_jobs: int) -> tuple[JobStore, ClusterBackend]:

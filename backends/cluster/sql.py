@@ -16,6 +16,7 @@ from callboard.backends.socket_bells import SocketBells
 from callboard.backends.store.sql.sqlite.database import Database
 from callboard.backends.store.sql.sqlite.dialect import sqlite_dialect
 from callboard.backends.store.sql.sqlite.schema import prepare
+from callboard.backends.store.sql.statements import PREFIX
 from callboard.core.codec import BROADCAST_MAX_BYTES
 from callboard.core.errors import ClusterUnavailable, InvalidArgument, StoreError, StoreReset, StoreUnavailable
 from callboard.core.records import Characteristics, LockToken, NodeInfo, Term
@@ -37,13 +38,12 @@ from .follow import Follower
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from callboard.backends.store.sql.dialect import Connection, Fence
     from callboard.core.ports import Bell, Clock
 
 _LOG: Final = logging.getLogger(__name__)
-_SQL: Final = sqlite_dialect().statements
 TIMEOUT_S: Final = 2.0
 MIGRATION_S: Final = 15.0
 """How long opening waits for another process that creates or migrates the file."""
@@ -73,19 +73,21 @@ class _Tx(NamedTuple):
     """A transaction under way: its statements, the row as it found it, and the boot clock since it has its turn."""
 
     connection: sqlite3.Connection
+    statements: Mapping[str, str]
     row: _Row
     now_s: float
 
     def run(self, statement: str, *values: object) -> sqlite3.Cursor:
         """Run a named statement."""
-        return self.connection.execute(_SQL[f"cluster.{statement}"], values)
+        return self.connection.execute(self.statements[f"cluster.{statement}"], values)
 
 
 class SqliteCluster:
     """`callboard.core.ports.ClusterBackend` in a SQLite file, for all processes of one user on one machine."""
 
     def __init__(
-        self, path: str, *, clock: Clock | None = None, timeout_s: float = TIMEOUT_S, machine: str | None = None
+        self, path: str, *, clock: Clock | None = None, timeout_s: float = TIMEOUT_S, machine: str | None = None,
+        prefix: str = PREFIX,
     ) -> None:
         """Open the file; create or migrate it where needed.
 
@@ -94,16 +96,18 @@ class SqliteCluster:
             clock: None is the machine's.
             timeout_s: how long a call may wait for its turn to write, and again for other processes.
             machine: names this boot of the machine; None asks the kernel.
+            prefix: what the tables' names begin with, as the job store's.
 
         Raises:
             ClusterUnavailable: Raised when the file can't be opened, or is locked, full or read-only.
         """
         self._clock = clock or SystemClock()
+        self._statements = sqlite_dialect(prefix).statements
         self._machine = machine_boot_id() if machine is None else machine
         with _guarded():
-            prepare(path, max(timeout_s, MIGRATION_S))
-            self._database = Database(path, timeout_s, _greet)
-            self._renewals = Database(path, timeout_s, _greet)  # a connection that nothing else keeps busy
+            prepare(path, max(timeout_s, MIGRATION_S), prefix)
+            self._database = Database(path, timeout_s, self._greet)
+            self._renewals = Database(path, timeout_s, self._greet)  # a connection that nothing else keeps busy
             with self._database.read() as (_, row):
                 self._cluster_id: str = row.cluster_id
         self._bells = SocketBells(self._database.turn.path)
@@ -333,6 +337,10 @@ class SqliteCluster:
 
     # Transactions
 
+    def _greet(self, connection: Connection, _fence: Fence) -> _Row:
+        """The first thing in each transaction: read the row, and refuse what is none of ours."""
+        return _row(connection.run(self._statements["cluster.cluster"]).fetchone())
+
     @contextmanager
     def _write(self, database: Database | None = None, *, durable: bool = False) -> Generator[_Tx, None, None]:
         with _guarded(), (database or self._database).write(durable=durable) as (connection, row):
@@ -346,15 +354,14 @@ class SqliteCluster:
     def _tx(self, connection: sqlite3.Connection, row: _Row) -> _Tx:
         if row.cluster_id != self._cluster_id:
             raise ClusterUnavailable("the cluster's file was replaced by another; start the node again")
-        return _Tx(connection, row, self._clock.boot_s())
+        return _Tx(connection, self._statements, row, self._clock.boot_s())
 
 
-def _greet(connection: Connection, _fence: Fence) -> _Row:
-    """The first thing in each transaction: read the row, and refuse what is none of ours."""
-    found = connection.run(_SQL["cluster.cluster"]).fetchone()
+def _row(found: Sequence[object] | None) -> _Row:
+    """The row, if it is one of ours."""
     if found is None:
         raise ClusterUnavailable("the cluster's row was deleted; restore the file from a copy")
-    row = _Row(*found)
+    row = _Row(*found)  # type: ignore[arg-type]  # STRICT tables keep the types; ranges are checked below
     numbers = (row.number, row.lock_number, row.members_version, row.message_bytes)
     if not row.cluster_id or not all(0 <= number < NUMBER_MAX for number in numbers):
         raise ClusterUnavailable("the cluster's row is damaged; restore the file from a copy")
