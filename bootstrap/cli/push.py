@@ -11,6 +11,7 @@ from callboard.cli.options import EXIT_CODES, client_of, json_option, missing_fi
 from callboard.cli.output import say, say_json
 from callboard.config import Config
 from callboard.core.errors import InvalidArgument, UnknownJob
+from callboard.core.options import Unique
 
 
 @click.command("push", epilog=EXIT_CODES)
@@ -23,7 +24,14 @@ from callboard.core.errors import InvalidArgument, UnknownJob
 @click.option("--priority", type=int, metavar="N", help="-100 to 100; higher first within its queue.")
 @click.option("--max-attempts", type=int, metavar="N", help="Attempts in all.")
 @click.option("--timeout", type=float, metavar="SECONDS", help="Time limit of each attempt.")
-@click.option("--unique", metavar="KEY", help="At most one live job with this key; its id is printed.")
+@click.option("--unique", metavar="KEY", help="At most one job holds this key, until it has ended; its id is printed.")
+@click.option("--unique-until-started", is_flag=True, help="With --unique: the key is free once a node has the job.")
+@click.option("--unique-for", type=float, metavar="SECONDS", help="With --unique: the key is held so long, whatever "
+              "becomes of the job.")
+@click.option("--at-most-once", is_flag=True, default=None, help="It never starts twice: it fails for good instead.")
+@click.option("--expires", type=float, metavar="SECONDS", help="It does not start any more after so many seconds.")
+@click.option("--result-ttl", type=float, metavar="SECONDS", help="Keep what it returns for so long; 0 keeps none.")
+@click.option("--tag", "tags", multiple=True, metavar="TEXT", help="A tag. May be repeated.")
 @click.option("--header", "headers", multiple=True, metavar="NAME=TEXT", help="A header. May be repeated.")
 @click.option("--id", "job_id", metavar="ID", help="The job's id: pushed again with it, no second job is made.")
 @setting_options("app")
@@ -40,8 +48,9 @@ def push(name: str, *, texts: tuple[str, ...], jsons: tuple[str, ...], headers: 
     The name and its arguments are checked by the module that --app names; without --app, by what the live nodes of this
     machine tell of their jobs.
     """  # noqa: D301 - \b is click's mark for a paragraph that stays as it is
-    options = {key: flags.pop(key) for key in ("queue", "priority", "max_attempts", "timeout", "unique")}
-    options |= {"delay": delay, "id": job_id, "headers": pairs(headers, "--header") or None}
+    options = {key: flags.pop(key) for key in _OPTIONS}
+    options |= {"delay": delay, "id": job_id, "headers": pairs(headers, "--header") or None,
+                "tags": list(flags.pop("tags")) or None, "unique": unique_of(flags)}
     arguments = arguments_of(texts, jsons)
     from callboard.app_import import import_jobs  # noqa: PLC0415 - only where it is used
 
@@ -57,6 +66,19 @@ def push(name: str, *, texts: tuple[str, ...], jsons: tuple[str, ...], headers: 
         say_json({"id": pushed})
     else:
         say(pushed)
+
+
+_OPTIONS = ("queue", "priority", "max_attempts", "timeout", "at_most_once", "expires", "result_ttl")
+
+
+def unique_of(flags: dict[str, Any]) -> Unique | None:
+    """The unique key that the flags give, taken out of them. Raises InvalidArgument."""
+    key, started, period_s = (flags.pop(name) for name in ("unique", "unique_until_started", "unique_for"))
+    if key is None:
+        if started or period_s is not None:
+            raise InvalidArgument("--unique-until-started and --unique-for go with --unique KEY")
+        return None
+    return Unique(key, "started" if started else "done", period_s)
 
 
 def pairs(texts: tuple[str, ...], what: str) -> dict[str, str]:

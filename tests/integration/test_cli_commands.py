@@ -12,6 +12,7 @@ from kit import eventually
 from callboard.client import Client
 from callboard.core.errors import StoreUnavailable
 from callboard.core.records import NewJob, ScheduleRow
+from callboard.core.registry import read_body
 
 
 @pytest.fixture
@@ -132,6 +133,17 @@ def test_push_options_reach_the_job_and_a_unique_key_gives_its_holder(place, nod
     assert by_node.body == by_app.body
     for row in (by_node, by_app):  # the class's own settings, whoever checked the name
         assert (row.queue, row.priority, row.max_attempts) == ("emails", 5, 1)
+
+
+def test_what_may_become_of_a_job_is_said_with_its_push(place, node):
+    del node
+    far = ("--in", "3600", "--arg", "to=x")
+    row = place.client.store.job(place.push("send_email", *far, "--at-most-once", "--expires", "7200", "--tag", "a",
+                                            "--tag", "b", "--unique", "u", "--unique-for", "60"))
+    assert (row.at_most_once, row.max_attempts, row.expires_ms - row.pushed_ms) == (True, 1, 7200_000)
+    assert (row.unique, read_body(row.body).tags) == ("u", ("a", "b"))
+    row = place.client.store.job(place.push("send_email", *far, "--unique", "v", "--unique-until-started"))
+    assert (row.at_most_once, row.expires_ms, row.unique) == (False, None, "v")
 
 
 def test_a_push_without_an_app_is_checked_by_the_nodes(place, node):
