@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @store_options
 @json_option
 def job(job_id: str, *, traceback: bool, as_json: bool, **flags: Any) -> None:
-    """Show one job, and what happened to it so far: pushed, assigned, taken, failed, retried, completed.
+    """Show one job, and what happened to it so far.
 
     \b
       callboard job 01893...

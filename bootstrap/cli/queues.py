@@ -80,7 +80,7 @@ def cancel(job_ids: tuple[str, ...], *, as_json: bool, **flags: Any) -> int:
 @store_options
 @json_option
 def limit(queue: str, *, max_depth: int | None, aging: float | None, off: bool, as_json: bool, **flags: Any) -> None:
-    """Bound how many jobs may wait in a queue, and say how waiting raises their priority.
+    """Bound how many jobs may wait in a queue.
 
     \b
       callboard limit emails --max-depth 100000
