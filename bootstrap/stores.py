@@ -160,6 +160,11 @@ def open_cluster(url: str, clock: Clock) -> ClusterBackend:
 
         address, prefix = _prefix(url)
         return PostgresqlCluster(address, prefix=prefix)
+    if scheme_of(url, "cluster") in MARIADB_SCHEMES:
+        from callboard.backends.cluster.server.mariadb import MariadbCluster  # noqa: PLC0415 - loaded when used
+
+        address, prefix = _prefix(url)
+        return MariadbCluster(address, prefix=prefix)
     from callboard.backends.cluster.sql import SqliteCluster  # noqa: PLC0415 - loaded when used
 
     return SqliteCluster(sqlite_path(url), clock=clock, prefix=_prefix(url)[1])

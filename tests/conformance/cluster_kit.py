@@ -199,6 +199,7 @@ PLACES: dict[str, Callable[[Path], Place]] = {
     "sqlite": sqlite_place,
     "redis": redis_place,
     "postgresql": lambda _: database_place("postgresql"),
+    "mariadb": lambda _: database_place("mariadb"),
 }
 
 

@@ -10,9 +10,10 @@ import pymysql
 from cluster_kit import Place
 from servers import shared
 
+from callboard.backends.cluster.server.mariadb import MariadbCluster
 from callboard.backends.cluster.server.postgresql import PostgresqlCluster
 
-OPEN = {"postgresql": PostgresqlCluster}
+OPEN = {"postgresql": PostgresqlCluster, "mariadb": MariadbCluster}
 KINDS = tuple(OPEN)
 WIPE = (
     "DELETE FROM callboard_cluster_locks",

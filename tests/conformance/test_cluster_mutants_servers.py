@@ -1,5 +1,7 @@
 """The suite sees bugs that are planted in the statements of the store cluster on database servers."""
 
+from dataclasses import replace
+
 import cluster_servers
 import pytest
 import test_cluster_broadcast as broadcast
@@ -65,8 +67,9 @@ def rig():
     places = []
 
     def make(kind, wait_s):
-        places.append(cluster_servers.open_place(kind))
+        places.append(replace(cluster_servers.open_place(kind), ttl_s=0.8))
         rigs.append(ClusterRig(places[-1], wait_s=wait_s))
+        assert rigs[-1].b is not None  # both are open before the test's time begins
         return rigs[-1]
 
     rigs = []
@@ -86,7 +89,7 @@ def test_the_suite_catches(rig, monkeypatch, kind, name):
     statements.load.cache_clear()
     try:
         with pytest.raises(AssertionError):
-            test(rig(kind, 1.5))
+            test(rig(kind, 2.5))
     finally:
         monkeypatch.undo()
         statements.load.cache_clear()

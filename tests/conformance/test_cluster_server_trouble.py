@@ -11,6 +11,7 @@ from cluster_servers import KINDS, OPEN, edit, prepare
 from kit import eventually
 from servers import shared
 
+from callboard.backends.socket_bells import SocketBells
 from callboard.core.errors import ClusterUnavailable
 from callboard.core.records import NodeInfo
 
@@ -127,14 +128,15 @@ def test_a_forked_child_has_connections_of_its_own(opened):
     assert cluster.leader() == term
 
 
-# PostgreSQL's own
+# Bells
 
 
-@pytest.fixture
-def bells():
-    """Two clusters on PostgreSQL that poll so seldom that only bells tell."""
-    with shared.database("postgresql", prepare) as url:
-        pair = [OPEN["postgresql"](url, poll_s=600.0) for _ in range(2)]
+@pytest.fixture(params=KINDS)
+def bells(request, monkeypatch):
+    """Two clusters that poll so seldom that only bells tell, and as if on two machines."""
+    monkeypatch.setattr(SocketBells, "ring", lambda *_: None)
+    with shared.database(request.param, prepare) as url:
+        pair = [OPEN[request.param](url, poll_s=600.0) for _ in range(2)]
         yield url, *pair
         for cluster in pair:
             cluster.close()
@@ -155,23 +157,58 @@ def test_bells_tell_of_broadcasts_leaders_and_members(bells):
         assert hint.wait(WAIT_S)
 
 
+def test_who_resigns_and_closes_at_once_is_heard(bells):
+    _, one, two = bells
+    hint = threading.Event()
+    two.watch(hint.set)
+    assert hint.wait(WAIT_S)
+    for backend in (one, two):
+        backend.register(NodeInfo("n", "b"), 600.0)  # until all that is rung at first was heard
+    term = one.campaign("A", 600.0)
+    eventually(lambda: two.leader() == term, WAIT_S, "it is seen")
+    hint.clear()
+    one.resign(term)
+    one.close()
+    assert hint.wait(WAIT_S)
+    eventually(lambda: two.campaign("B", 600.0), WAIT_S, "the next leads")
+
+
+def cut_off_listeners(url):
+    """End the connections that hear bells."""
+    if url.startswith("postgresql"):
+        listeners = """pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN "callboard%'"""
+        eventually(lambda: edit(url, f"SELECT count(*) FROM {listeners}")[0][0], WAIT_S, "it listens")  # noqa: S608 - our own words
+        edit(url, f"SELECT pg_terminate_backend(pid) FROM {listeners}")  # noqa: S608 - our own words
+        return
+    others = "WHERE db = database() AND id <> connection_id()"
+    for (session,) in edit(url, f"SELECT id FROM information_schema.processlist {others}"):  # noqa: S608 - our own words
+        edit(url, f"KILL {session}")
+
+
 def test_bells_are_heard_again_after_their_connection_was_lost_and_nothing_was_missed(bells):
     url, one, two = bells
     got, hint = [], threading.Event()
     two.subscribe(got.append)
     two.watch(hint.set)
     assert hint.wait(WAIT_S)
-    listeners = """pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN "callboard%'"""
-    eventually(lambda: edit(url, f"SELECT count(*) FROM {listeners}")[0][0], WAIT_S, "it listens")  # noqa: S608 - our own words
-    edit(url, f"SELECT pg_terminate_backend(pid) FROM {listeners}")  # noqa: S608 - our own words
+    cut_off_listeners(url)
     one.broadcast(b"while it was deaf")
     eventually(lambda: got == [b"while it was deaf"], WAIT_S, "it looked when it was back")
     one.broadcast(b"after")
     eventually(lambda: len(got) == 2, WAIT_S, "bells are heard again")
 
 
-def test_what_the_database_sets_by_default_does_not_weaken_a_term(bells):
-    url, *_ = bells
+# PostgreSQL's own
+
+
+@pytest.fixture
+def url():
+    """A database on PostgreSQL."""
+    with shared.database("postgresql", prepare) as address:
+        yield address
+
+
+def test_what_the_database_sets_by_default_does_not_weaken_a_term(url):
     name = url.rpartition("/")[2]
     edit(url, f"ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'",
          f"ALTER DATABASE {name} SET synchronous_commit = off", f"ALTER DATABASE {name} SET statement_timeout = 0")

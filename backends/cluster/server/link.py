@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 CLASHES_MAX: Final = 3
+SETUP_S: Final = 1.0
+"""What a new connection is given to be set up in, at least."""
 
 
 class Connection(Protocol):
@@ -55,7 +57,7 @@ class Link:
         Args:
             name: for messages.
             connect: opens a connection within so many seconds; raises ClusterUnavailable.
-            timeout_s: how long an act may take, with its wait for a turn and for a connection.
+            timeout_s: how long an act may take, with its wait for a turn; connecting comes on top.
         """
         self._name = name
         self._connect = connect
@@ -69,7 +71,7 @@ class Link:
         """Run a statement; its rows.
 
         Raises:
-            ClusterUnavailable: Raised when it is not known to be done within the timeout.
+            ClusterUnavailable: Raised when it is not known to be done in time.
         """
         end_s = time.monotonic() + self._timeout_s
         if os.getpid() != self._pid:  # the parent's connection is left as it is
@@ -92,6 +94,7 @@ class Link:
                 raise ClusterUnavailable(f"{self._name}: this cluster backend was closed; open another")
             if self._connection is None:
                 self._connection = self._connect(max(0.0, end_s - time.monotonic()))
+                end_s = time.monotonic() + self._timeout_s  # else, on a slow network, all would go on connecting
             try:
                 return self._connection.ask(statement, values, end_s)
             except Clashed:

@@ -21,7 +21,7 @@ from callboard.backends.store.sql.postgresql.schema import prepare
 from callboard.backends.store.sql.statements import PREFIX
 
 from .cluster import TIMEOUT_S, ServerCluster, guarded
-from .link import Clashed
+from .link import SETUP_S, Clashed
 from .statements import load
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class PostgresqlLink:
         with guarded():
             try:
                 self.driver: Waiting = Waiting.connect(address.conninfo, autocommit=True)
-                self.driver.deadline_s = time.monotonic() + timeout_s
+                self.driver.deadline_s = time.monotonic() + max(timeout_s, SETUP_S)
                 self.driver.execute(_SETUP.format(lock_ms=max(1, act_ms // 2), act_ms=act_ms).encode())
             except psycopg.Error as error:
                 raise translate(error, self._name) from error

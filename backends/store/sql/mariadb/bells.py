@@ -123,7 +123,7 @@ class MariadbBells:
 
     def _run(self) -> None:
         pause_s = _PAUSE_MIN_S
-        while not self._closed:
+        while not self._closed or self._to_ring:
             begun_s = time.monotonic()
             try:
                 self._serve()
@@ -137,7 +137,8 @@ class MariadbBells:
             with self._changed:
                 self._deaf = True  # whoever waits for it polls
                 self._changed.notify_all()
-                self._changed.wait_for(lambda: self._closed, pause_s)
+                if self._changed.wait_for(lambda: self._closed, pause_s):
+                    return
 
     def _serve(self) -> None:
         raw = self._connect()
@@ -146,10 +147,10 @@ class MariadbBells:
             poll_s = POLL_MIN_S
             while True:
                 topics, to_ring = self._next(poll_s)
+                if to_ring:
+                    self._send(connection, to_ring)  # what was rung just before the end, too: a leader that resigned
                 if self._closed:
                     return
-                if to_ring:
-                    self._send(connection, to_ring)
                 if topics:
                     self._hear(topics, connection.run(self._statements["bells.rung"], (Many(topics),)).fetchall())
                 lively = time.monotonic() - self._lively_s < _LIVELY_S
