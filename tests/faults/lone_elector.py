@@ -25,6 +25,10 @@ def opened(address, timeout_s):
         from callboard.backends.cluster.server.postgresql import PostgresqlCluster  # noqa: PLC0415 - where it is used
 
         return PostgresqlCluster(address, timeout_s=timeout_s)
+    if address.startswith("mariadb:"):
+        from callboard.backends.cluster.server.mariadb import MariadbCluster  # noqa: PLC0415 - where it is used
+
+        return MariadbCluster(address, timeout_s=timeout_s)
     return SqliteCluster(address, timeout_s=timeout_s)
 
 

@@ -67,7 +67,7 @@ class Nodes:
             process.wait(WAIT_S)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def address(request, tmp_path):
     """Where the cluster is: a file, or a server of the test's own."""
     with ExitStack() as cleanup:
