@@ -23,6 +23,7 @@ from callboard.core.messages import (
     Finished,
     FlushDue,
     Freed,
+    HandBackDue,
     HealDue,
     Hello,
     Hold,
@@ -62,6 +63,7 @@ class Worker(Running):
         self._reported: PoolReport | None = None
         self._healed: set[Token] = set()
         self._outbox = Outbox(parts.store, self.tell_self)
+        self._aside: list[Outcome] = []
         self._unsettled = False
         self._take_error = ""
         self._stopping = False
@@ -115,6 +117,7 @@ class Worker(Running):
         self._ends.drain()
         self._held.clear()
         self._healed.clear()
+        self._aside.clear()
         self._outbox.drop()
         self._marks.drop()
         self._session = None
@@ -231,8 +234,19 @@ class Worker(Running):
             self._marks.forget(end.token)
             if job is not None:
                 row = Held(job.ref, job.id, end.token)
-                outcomes.append(outcome_of(end, row, job, self._defaults, random.random()))  # noqa: S311 - jitter
+                outcome = outcome_of(end, row, job, self._defaults, random.random())  # noqa: S311 - jitter
+                late = outcome.kind is OutcomeKind.HANDED_BACK and outcome.delay_s > 0 and not self._stopping
+                (self._aside if late else outcomes).append(outcome)
+                if late:
+                    self.later(outcome.delay_s, HandBackDue())
         self._outbox.add(outcomes)
+
+    @handles(HandBackDue)
+    def hand_back_due(self, _message: HandBackDue) -> None:
+        """Hand back what this node has kept from itself for a while."""
+        aside, self._aside = self._aside, []
+        self._outbox.add(aside)
+        self._outbox.flush(self._session, self._lane)
 
     @handles(FlushDue)
     def flush_due(self, _message: FlushDue) -> None:
@@ -327,6 +341,7 @@ class Worker(Running):
         """Start nothing more; hand back what never started; wait for the rest until the deadline."""
         if not self._stopping:
             self._stopping = True
+            self.hand_back_due(HandBackDue())
             self._report(force=True)
             self._executor.hold()
         if self._stopped:
@@ -363,7 +378,7 @@ class Worker(Running):
             if lane is not None:
                 lane.close(timeout_s=1.0)
         self._collect()
-        batch = self._outbox.rest()
+        batch = self._aside + self._outbox.rest()
         if batch and self._session is not None:
             try:
                 self.parts.store.finish(self._session, batch)

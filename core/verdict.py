@@ -23,7 +23,10 @@ from callboard.core.retry import backoff
 from callboard.core.runs import EndKind, RunEnd
 
 UNKNOWN_JOB_DELAY_S: Final = 5.0
-"""A job that this node's app does not define waits this long for a node that knows it; costs nothing."""
+"""A job that this node's app does not define waits this long for a node that knows it; costs nothing.
+
+An at_most_once job waits on this node, and is handed back then.
+"""
 
 _BACKOFF: Final = Backoff(60.0)
 
@@ -50,7 +53,6 @@ _UNEXPLAINED: Final = {
     EndKind.CHILD_DIED: ErrorRecord("ChildDied", "the job's process ended under it"),
     EndKind.NEIGHBOUR_DIED: ErrorRecord("ChildDied", "the process ended while several jobs ran in it"),
     EndKind.INTERRUPTED: ErrorRecord("Interrupted", "the node stopped before the job was done"),
-    EndKind.UNKNOWN_JOB: ErrorRecord("UnknownJob", "this node's app does not define the job"),
 }
 
 
@@ -67,8 +69,9 @@ def outcome_of(end: RunEnd, held: Held, job: TakenJob, defaults: QueueDefaults, 
     uncharged = _UNCHARGED.get(end.kind)
     if uncharged is not None:
         if end.kind is EndKind.UNKNOWN_JOB:
-            error = encode_error(_error(end)) if job.at_most_once else None  # a store may make a failure of it
-            return Outcome(held, uncharged, UNKNOWN_JOB_DELAY_S, error)
+            # a snooze of an at_most_once job is a failure for the store, but this one has not started
+            kind = OutcomeKind.HANDED_BACK if job.at_most_once else uncharged
+            return Outcome(held, kind, UNKNOWN_JOB_DELAY_S)
         return Outcome(held, uncharged, result=end.result)
     if end.kind in _OWN_DOING:
         hook = job.step is Step.FAILED_HOOK

@@ -148,3 +148,10 @@ class ProgressDue(Message):
     """Timer and executor's thread to Worker: jobs said how far they are."""
 
     coalesced: ClassVar[bool] = True
+
+
+@message(78)
+class HandBackDue(Message):
+    """Timer to Worker: hand back the jobs that it has kept from its own node for a while."""
+
+    coalesced: ClassVar[bool] = True

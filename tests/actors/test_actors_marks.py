@@ -10,6 +10,7 @@ import pytest
 from kit import eventually
 
 from callboard.actors.marks import Marks
+from callboard.core import verdict
 from callboard.core.errors import StoreUnavailable
 from callboard.core.records import CancelResult, Epoch, Held, JobState
 from callboard.core.runs import EndKind, RunEnd
@@ -268,6 +269,43 @@ def test_what_is_stopped_at_the_deadline_is_lost_and_at_most_once_jobs_fail(benc
     records = sorted((bench.store.job(f"j{n}") for n in range(2)), key=lambda record: record.losses)
     assert [record.losses for record in records] == [0, 1]
     assert [record.state for record in records] == [JobState.READY, JobState.FAILED if careful else JobState.READY]
+
+
+def test_an_at_most_once_job_that_this_node_does_not_know_goes_to_one_that_does(bench, monkeypatch):
+    monkeypatch.setattr(verdict, "UNKNOWN_JOB_DELAY_S", 0.3)
+    began_s = time.monotonic()
+    times = []
+
+    def unknown(job):
+        times.append(time.monotonic() - began_s)
+        if len(times) < 4:
+            raise RuntimeError(RunEnd(job.token, EndKind.UNKNOWN_JOB))
+
+    bench.node()
+    bench.handler = unknown
+    bench.push(1, at_most_once=True)
+    bench.wait_completed(1)
+    record = bench.store.job("j0")
+    assert (record.attempts, record.losses, record.doubts) == (1, 0, 0)
+    assert len(times) == 4
+    assert times[3] - times[0] > 0.8, "it does not go round and round"
+
+
+def test_a_stop_gives_back_at_once_what_this_node_does_not_know(bench):
+    node, met = bench.node(), threading.Event()
+
+    def unknown(job):
+        met.set()
+        raise RuntimeError(RunEnd(job.token, EndKind.UNKNOWN_JOB))
+
+    bench.handler = unknown
+    bench.push(1, at_most_once=True)
+    assert met.wait(10)
+    node.stop(grace_s=5.0)
+    assert node.wait(20.0) == 0
+    bench.nodes.remove(node)
+    record = bench.store.job("j0")
+    assert (record.state, record.losses) == (JobState.READY, 0)
 
 
 def test_a_mark_does_not_hold_up_what_ends(bench, calls):

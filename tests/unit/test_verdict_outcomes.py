@@ -195,10 +195,8 @@ def test_what_ended_an_at_most_once_job_from_outside_is_a_loss_and_what_an_opera
     assert verdict(EndKind.NOT_STARTED, once()) == Outcome(HELD, OutcomeKind.HANDED_BACK)
 
 
-def test_an_at_most_once_job_that_the_app_does_not_define_says_so_whatever_a_store_makes_of_it():
-    outcome = verdict(EndKind.UNKNOWN_JOB, once())
-    assert (outcome.kind, outcome.delay_s) == (OutcomeKind.SNOOZED, 5.0)
-    assert decode_error(outcome.error).kind == "UnknownJob"
+def test_an_at_most_once_job_that_the_app_does_not_define_is_handed_back_after_a_while():
+    assert verdict(EndKind.UNKNOWN_JOB, once()) == Outcome(HELD, OutcomeKind.HANDED_BACK, 5.0)
 
 
 def test_a_result_goes_with_a_completion_alone():
