@@ -50,4 +50,4 @@ def open_place(kind: str) -> Place:
     """A cluster in a database of its own."""
     database = ExitStack()
     url = database.enter_context(shared.database(kind, prepare))
-    return Place(kind, lambda: OPEN[kind](url), 0.4, lambda: edit(url, *WIPE), done=database.close)
+    return Place(kind, lambda: OPEN[kind](url), 0.6, lambda: edit(url, *WIPE), done=database.close)
