@@ -14,11 +14,12 @@ from callboard.core.errors import InvalidArgument
 PACKAGES = files("callboard.backends.store.sql"), files("callboard.backends.cluster")
 DIALECTS = {"sqlite": sqlite_dialect, "postgresql": postgresql_dialect, "mariadb": mariadb_dialect}
 GIVES = {"leader.give_jobs", "leader.give_n", "leader.give_alone"}
+GUESTS = {"store.add_guest_counts", "sweep.fold_counts"}
 POLLED = {"bells.rung", "bells.drop_old"}
 LACKS = {
-    "sqlite": {"bells.wake", "bells.missed", "bells.ring", *GIVES, *POLLED},
+    "sqlite": {"bells.wake", "bells.missed", "bells.ring", *GIVES, *POLLED, *GUESTS},
     "postgresql": {"store.set_anchor", *POLLED},
-    "mariadb": {"store.set_anchor", *GIVES},
+    "mariadb": {"store.set_anchor", "store.is_there", *GIVES, *GUESTS},
 }
 """Statements that only others need."""
 

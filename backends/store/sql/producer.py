@@ -26,10 +26,22 @@ if TYPE_CHECKING:
 class ProducerPart(Part):
     """`callboard.core.ports.Producer`."""
 
-    def push(self, jobs: Sequence[NewJob]) -> PushReceipt:
-        """See the port. The transaction is synced to the disk before this returns."""
+    def push(self, jobs: Sequence[NewJob], *, connection: object = None) -> PushReceipt:
+        """See the port. The transaction is synced to the disk before this returns.
+
+        Args:
+            jobs: what to push.
+            connection: with it, the jobs are part of the transaction that this connection is in: they are there when it
+                commits, and never were when it is rolled back; nothing is pushed when this raises. It keeps unique keys
+                and ids from others until then.
+
+        Raises:
+            InvalidArgument: Raised when the connection is to another database, or in no transaction.
+        """
         if not jobs:
             return PushReceipt((), 0, rang=False)
+        if connection is not None:
+            return self._push_within(jobs, connection)
         try:
             return self._push(jobs)
         except CommitUncertain as error:
@@ -40,6 +52,18 @@ class ProducerPart(Part):
         with self._act(durable=True) as tx:
             ids, new = push_in(tx, self._dialect, jobs, self._options.queue_max_jobs)
         return PushReceipt(ids, new, tx.rang)
+
+    def _push_within(self, jobs: Sequence[NewJob], connection: object) -> PushReceipt:
+        if self._dialect.concurrent:  # apart: others would wait for a new queue's row until the caller commits
+            self._know_queues(sorted({job.queue for job in jobs}))
+        with self._visit(connection) as tx:
+            ids, new = push_in(tx, self._dialect, jobs, self._options.queue_max_jobs)
+        return PushReceipt(ids, new, rang=False)
+
+    @again
+    def _know_queues(self, queues: Sequence[str]) -> None:
+        with self._act() as tx:
+            tx.many("node.know_queue", [(queue,) for queue in queues])
 
     def store_now_ms(self) -> int:
         """See the port."""

@@ -33,6 +33,7 @@ class SweepPart(Part):
         with self._fenced(epoch) as tx:
             self._follow_time(tx)
             _recount_held(tx)
+            self._tidy_up(tx)
             finished, failed = tx.run("sweep.totals").fetchone()
             ids_since_ms = tx.now_ms - round(keep.ids_age_s * 1000)
             over = _over(tx, (JobState.COMPLETED, JobState.CANCELLED), finished - keep.finished_max,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar
 
-from callboard.core.errors import SchemaTooNew, SessionEnded, StaleEpoch, StoreReset
+from callboard.core.errors import InvalidArgument, SchemaTooNew, SessionEnded, StaleEpoch, StoreReset
 from callboard.core.records import JobState
 
 from .dialect import Fence
@@ -17,6 +17,7 @@ from .versions import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from callboard.core.records import Epoch, SessionId
 
@@ -69,7 +70,7 @@ class Tx:
     """A transaction under way."""
 
     __slots__ = ("_aging", "_aging_s", "_connection", "_counts", "_held", "_ready", "_room", "_statements", "array",
-                 "bell", "concurrent", "now_ms", "rang", "rings", "row")
+                 "bell", "concurrent", "guest", "now_ms", "rang", "rings", "row")
 
     def __init__(self, connection: Connection, dialect: Dialect, row: StoreRow, now_ms: int, aging_s: float) -> None:
         """Nothing counted, nothing rung."""
@@ -81,6 +82,7 @@ class Tx:
         self.now_ms = now_ms
         self.rings: set[str] = set()
         self.rang = False
+        self.guest = False
         self.bell: tuple[object, ...] = ()
         self._ready: set[str] = set()
         self._room = False
@@ -171,8 +173,13 @@ class Tx:
 
     def lock(self, name: str, *values: object) -> None:
         """Lock rows, where transactions go on side by side."""
-        if self.concurrent:
+        if self.concurrent and not self.guest:
             self.do(name, *values)
+
+    @property
+    def made_ready(self) -> bool:
+        """Jobs became ready."""
+        return bool(self._ready)
 
     def set_waiting(self, waiting: int) -> None:
         """Whether the leader waits for a ring."""
@@ -187,7 +194,8 @@ class Tx:
     def settle(self) -> None:
         """Write the counters; in the order of their keys, so that no two acts wait for each other."""
         counts, self._counts = self._counts, {}
-        self.many("store.add_counts", [(queue, *counts[queue]) for queue in sorted(counts) if any(counts[queue])])
+        name = "store.add_guest_counts" if self.guest and self.concurrent else "store.add_counts"
+        self.many(name, [(queue, *counts[queue]) for queue in sorted(counts) if any(counts[queue])])
         held, self._held = self._held, {}
         self.many("store.add_held", [(*key, held[key]) for key in sorted(held) if held[key]])
 
@@ -248,6 +256,9 @@ class Part:
     def _follow_time(self, tx: Tx) -> None:
         """At each sweep."""
 
+    def _tidy_up(self, tx: Tx) -> None:
+        """At each sweep: what the dialect's tables need."""
+
     def _tell(self, connection: Connection, rings: set[str]) -> None:
         """Just before the commit: what is to be rung once it is done."""
 
@@ -270,6 +281,32 @@ class Part:
             self._told("leader")
         for topic in tx.rings:
             (self._told if topic in told else self.ring)(topic)
+
+    def _guest(self, connection: object) -> AbstractContextManager[Connection]:
+        """The caller's own transaction, in which the dialect's statements can be run."""
+        raise InvalidArgument(f"a job store on {self._dialect.name} can't take part in the transaction of a "
+                              f"{type(connection).__qualname__}")
+
+    @contextmanager
+    def _visit(self, given: object) -> Generator[Tx]:
+        """Act in a caller's own transaction, which the caller ends."""
+        other = "the connection is to another database than the job store's, or to one without its tables"
+        with self._guest(given) as connection:
+            there = connection.run(self._dialect.statements["store.is_there"]).fetchone()
+            if there is None or there[0] is None:
+                raise InvalidArgument(other)
+            found = connection.run(self._dialect.statements["store.row"]).fetchone()
+            row = Greeter(self._dialect.statements).row(found)
+            if row.store_id != self._store_id:
+                raise InvalidArgument(other)
+            tx = self._tx(connection, row)
+            tx.guest = True
+            yield tx
+            tx.settle()
+            self._tell_as_guest(connection, tx)
+
+    def _tell_as_guest(self, connection: Connection, tx: Tx) -> None:
+        """Ring the leader when the caller commits, where the database can do that."""
 
     @contextmanager
     def _look(self) -> Generator[Tx]:

@@ -13,13 +13,15 @@ from .bells import PostgresqlBells
 from .connection import Link
 from .database import CONNECTIONS_MAX, Address, Database
 from .dialect import postgresql_dialect
+from .guest import GuestLink, visit
 from .schema import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from callboard.backends.store.sql.dialect import Connection
-    from callboard.backends.store.sql.tx import StoreRow
+    from callboard.backends.store.sql.tx import StoreRow, Tx
 
 _DEFAULTS: Final = SqlStoreOptions()
 
@@ -62,6 +64,17 @@ class PostgresqlStore(SqlStore):
     def _now_ms(self, row: StoreRow) -> int:
         server_ms: int = row.clock[0]
         return server_ms if self._time_ms is None else self._time_ms(server_ms)
+
+    def _tidy_up(self, tx: Tx) -> None:
+        tx.do("sweep.fold_counts")
+
+    def _guest(self, connection: object) -> AbstractContextManager[GuestLink]:
+        return visit(connection, self._database.name)
+
+    def _tell_as_guest(self, connection: Connection, tx: Tx) -> None:
+        if tx.made_ready:  # whether the leader waits then nobody knows now; our own process listens to it, too
+            topics = self._dialect.array([":leader"])
+            connection.do(self._dialect.statements["bells.ring"], (self._bells.channel, topics))
 
     def _tell(self, connection: Connection, rings: set[str]) -> None:
         if rings:

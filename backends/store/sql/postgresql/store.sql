@@ -1,3 +1,6 @@
+-- name: is_there
+SELECT to_regclass('callboard_store')
+
 -- name: row
 SELECT schema_version, store_id, epoch, owner, cluster_id, backend, term_number, 0,
     (extract(epoch FROM clock_timestamp()) * 1000)::bigint
@@ -25,6 +28,21 @@ UPDATE callboard_bell SET waiting = ?1::integer WHERE one = 1 AND waiting <> ?1:
 -- name: add_counts
 INSERT INTO callboard_counts (queue, shard, delayed, ready, assigned, running, failed, finished, completed, cancelled)
 SELECT t.queue, pg_backend_pid() % 32, t.delayed, t.ready, t.assigned, t.running, t.failed, t.finished, t.completed,
+    t.cancelled
+FROM unnest(?1::text[], ?2::bigint[], ?3::bigint[], ?4::bigint[], ?5::bigint[], ?6::bigint[], ?7::bigint[],
+    ?8::bigint[], ?9::bigint[])
+    AS t (queue, delayed, ready, assigned, running, failed, finished, completed, cancelled)
+ON CONFLICT (queue, shard) DO UPDATE SET
+    delayed = callboard_counts.delayed + excluded.delayed, ready = callboard_counts.ready + excluded.ready,
+    assigned = callboard_counts.assigned + excluded.assigned, running = callboard_counts.running + excluded.running,
+    failed = callboard_counts.failed + excluded.failed, finished = callboard_counts.finished + excluded.finished,
+    completed = callboard_counts.completed + excluded.completed,
+    cancelled = callboard_counts.cancelled + excluded.cancelled
+
+-- A caller may take long to commit: nobody else writes to its row. A sweep adds it to the others.
+-- name: add_guest_counts
+INSERT INTO callboard_counts (queue, shard, delayed, ready, assigned, running, failed, finished, completed, cancelled)
+SELECT t.queue, -pg_backend_pid(), t.delayed, t.ready, t.assigned, t.running, t.failed, t.finished, t.completed,
     t.cancelled
 FROM unnest(?1::text[], ?2::bigint[], ?3::bigint[], ?4::bigint[], ?5::bigint[], ?6::bigint[], ?7::bigint[],
     ?8::bigint[], ?9::bigint[])

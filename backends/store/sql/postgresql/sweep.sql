@@ -17,3 +17,21 @@ GROUP BY session, queue HAVING sum(jobs) <> 0
 
 -- name: drop_zeros
 DELETE FROM callboard_held h USING callboard_sessions s WHERE s.session = h.session AND s.ended_ms IS NOT NULL
+
+-- What callers counted in transactions of their own goes to one row.
+-- name: fold_counts
+WITH gone AS (
+    DELETE FROM callboard_counts WHERE (queue, shard) IN (
+        SELECT queue, shard FROM callboard_counts WHERE shard < 0 ORDER BY queue, shard LIMIT 1000
+        FOR UPDATE SKIP LOCKED)
+    RETURNING *)
+INSERT INTO callboard_counts (queue, shard, delayed, ready, assigned, running, failed, finished, completed, cancelled)
+SELECT queue, 32, sum(delayed), sum(ready), sum(assigned), sum(running), sum(failed), sum(finished), sum(completed),
+    sum(cancelled)
+FROM gone GROUP BY queue ORDER BY queue
+ON CONFLICT (queue, shard) DO UPDATE SET
+    delayed = callboard_counts.delayed + excluded.delayed, ready = callboard_counts.ready + excluded.ready,
+    assigned = callboard_counts.assigned + excluded.assigned, running = callboard_counts.running + excluded.running,
+    failed = callboard_counts.failed + excluded.failed, finished = callboard_counts.finished + excluded.finished,
+    completed = callboard_counts.completed + excluded.completed,
+    cancelled = callboard_counts.cancelled + excluded.cancelled

@@ -14,9 +14,12 @@ from callboard.core.storeclock import Anchor, drop_anchor, follow, holds, now_s
 
 from .database import Database
 from .dialect import sqlite_dialect
+from .guest import GuestConnection, visit
 from .schema import prepare
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from callboard.backends.store.sql.dialect import Dialect
     from callboard.backends.store.sql.tx import StoreRow, Tx
     from callboard.core.ports import Clock
@@ -38,6 +41,9 @@ class SqliteStore(SqlStore):
 
     def _now_ms(self, row: StoreRow) -> int:
         return round(now_s(Anchor(*row.clock), self._boot_id, self._clock.boot_s(), self._clock.wall_s()) * 1000)
+
+    def _guest(self, connection: object) -> AbstractContextManager[GuestConnection]:
+        return visit(connection, self._database.name)
 
     def _keep_time(self, tx: Tx) -> None:
         if not holds(Anchor(*tx.row.clock), self._boot_id, self._clock.boot_s()):

@@ -1,5 +1,8 @@
 -- One transaction writes at a time: no row is ever locked.
 
+-- name: is_there
+SELECT name FROM sqlite_schema WHERE type = 'table' AND name = 'callboard_store'
+
 -- name: row
 SELECT schema_version, store_id, epoch, owner, cluster_id, backend, term_number, waiting, boot_id, boot_s, wall_s,
     step_s, step_since_s

@@ -1,0 +1,40 @@
+"""Pushing inside a transaction of the caller's own: what is rolled back was never pushed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from callboard.core.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_WRAPPINGS_MAX: Final = 5
+
+
+def driver_connection(given: object, is_ours: Callable[[object], bool]) -> Any:
+    """The driver's connection in a Session or Connection of SQLAlchemy's, Django's wrapper, or itself.
+
+    Where it is SQLAlchemy's, its transaction has begun by then: so its commit commits.
+
+    Args:
+        given: what the caller has.
+        is_ours: whether it is a connection of the store's driver.
+
+    Raises:
+        InvalidArgument: Raised when there is none in it.
+    """
+    inner: Any = given
+    for _ in range(_WRAPPINGS_MAX):
+        if is_ours(inner):
+            return inner
+        if callable(ensure := getattr(inner, "ensure_connection", None)):  # Django's
+            ensure()
+        if callable(in_transaction := getattr(inner, "in_transaction", None)) and not in_transaction():
+            inner.begin()
+        held = getattr(inner, "driver_connection", None) or getattr(inner, "connection", None)
+        inner = held() if callable(held) and not is_ours(held) else held  # a sqlite3.Connection can be called
+        if inner is None:
+            break
+    raise InvalidArgument(f"{type(given).__module__}.{type(given).__qualname__} is no connection to the job store's "
+                          "database: give SQLAlchemy's Session or Connection, Django's connection, or the driver's")
