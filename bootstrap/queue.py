@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from callboard.backends.clock import SystemClock
 from callboard.core.due import DUE_TOPIC, due_soon
@@ -26,12 +26,26 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from callboard.core.ports import JobStore
-    from callboard.core.records import NewJob
+    from callboard.core.records import NewJob, PushReceipt
 
 DEFAULT_QUEUE = "default"
 DRIVERS = ("default", "memory", "database", "redis")
 PUSH_MANY_BATCH = 500
 """Jobs in one transaction of push_many: measured as fast as larger ones, and short for others who write."""
+
+
+@runtime_checkable
+class _Joining(Protocol):
+    """A store that can push in a transaction of the caller's own."""
+
+    def push_within(self, jobs: Sequence[NewJob], connection: object) -> PushReceipt:
+        """Push what is there when the connection commits."""
+        ...
+
+
+def _refuse_connection(options: dict[str, Any]) -> None:
+    if options.get("connection") is not None:
+        raise InvalidArgument("push(connection=) goes on in the thread whose transaction it is: not from apush")
 
 
 class Queue:
@@ -60,11 +74,13 @@ class Queue:
         """The same store with another default queue; its stats speak of that queue alone."""
         return Queue(self.store, self.url, name, whole=False)
 
-    def push(self, job: Job | BoundJob, **options: Any) -> str:
+    def push(self, job: Job | BoundJob, *, connection: object = None, **options: Any) -> str:
         """Write a job into the store; durable when this returns.
 
         Args:
             job: a Job instance, or `function_job.bind(...)`.
+            connection: on a SQL store: the job is part of the transaction that this connection is in, and never was if
+                that is rolled back. A Session or Connection of SQLAlchemy's, Django's connection, or the driver's.
             options: queue, delay, max_attempts, timeout, retry_after, priority (-100 to 100, higher first), unique (a
                 key or a Unique: at most one job holds it, and its id is returned), headers (dict of strings), tags (up
                 to 20 strings), at_most_once, expires and result_ttl (seconds or timedelta), id.
@@ -78,19 +94,20 @@ class Queue:
             QueueFull: Raised when a bound is reached.
             PushOutcomeUnknown: Raised when no reply came: push again with `id=error.job_id`.
         """
-        return self._write((self.prepare(job, options),))[0]
+        return self._write((self.prepare(job, options),), connection)[0]
 
     def later(self, delay: float | timedelta, job: Job | BoundJob, **options: Any) -> str:
         """Push a job to be run after `delay` seconds (or timedelta), by the store's clock. Raises as push."""
         return self.push(job, delay=delay, **options)
 
-    def push_many(self, jobs: Iterable[Job | BoundJob], *, ids: Iterable[str] | None = None,
+    def push_many(self, jobs: Iterable[Job | BoundJob], *, ids: Iterable[str] | None = None, connection: object = None,
                   **options: Any) -> list[str]:
         """Push jobs in batches of 500, each batch all or none; their ids in order. Raises as push.
 
         Args:
             jobs: Job instances, or `function_job.bind(...)`.
             ids: one for each job, so that all can be pushed again; new ones unless given.
+            connection: as for push.
             options: as for push, without id; they hold for every job.
         """
         if options.get("id") is not None:
@@ -102,10 +119,15 @@ class Queue:
         new: list[NewJob] = [self.prepare(job, given) for job, given in zip(all_jobs, each, strict=True)]
         written: list[str] = []
         for start in range(0, len(new), PUSH_MANY_BATCH):
-            written += self._write(new[start : start + PUSH_MANY_BATCH])
+            written += self._write(new[start : start + PUSH_MANY_BATCH], connection)
         return written
 
-    def _write(self, jobs: Sequence[NewJob]) -> tuple[str, ...]:
+    def _write(self, jobs: Sequence[NewJob], connection: object = None) -> tuple[str, ...]:
+        if connection is not None:
+            if not isinstance(self.store, _Joining):
+                raise InvalidArgument(f"{mask_url(self.url)} can't take part in a transaction of yours: "
+                                      "push(connection=) is for stores on SQL")
+            return self.store.push_within(jobs, connection).ids
         ids = self.store.push(jobs).ids
         if due_soon(job.delay_s for job in jobs):
             self.store.ring(DUE_TOPIC)
@@ -117,16 +139,19 @@ class Queue:
         return new_job(definition, arguments, options, self.name)
 
     async def apush(self, job: Job | BoundJob, **options: Any) -> str:
-        """As push, for asyncio: the loop goes on meanwhile."""
+        """As push, for asyncio: the loop goes on meanwhile. Not with a connection: its transaction is this thread's."""
+        _refuse_connection(options)
         return await asyncio.to_thread(lambda: self.push(job, **options))
 
     async def alater(self, delay: float | timedelta, job: Job | BoundJob, **options: Any) -> str:
         """As later, for asyncio."""
+        _refuse_connection(options)
         return await asyncio.to_thread(lambda: self.later(delay, job, **options))
 
     async def apush_many(self, jobs: Iterable[Job | BoundJob], *, ids: Iterable[str] | None = None,
                          **options: Any) -> list[str]:
         """As push_many, for asyncio."""
+        _refuse_connection(options)
         return await asyncio.to_thread(lambda: self.push_many(jobs, ids=ids, **options))
 
     def result(self, job_id: str, timeout: float | timedelta | None = None) -> Any:

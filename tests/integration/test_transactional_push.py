@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import threading
 
@@ -11,6 +12,7 @@ from servers import shared
 from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session
 
+import callboard
 from callboard.backends.clock import SystemClock
 from callboard.backends.store.sql import SqlStoreOptions, open_postgresql, open_sqlite
 from callboard.core.errors import InvalidArgument, QueueFull
@@ -25,6 +27,7 @@ from callboard.core.records import (
     QueueShare,
     TermClaim,
 )
+from callboard.queue import Queue
 
 WAIT_S = 20.0
 
@@ -281,3 +284,36 @@ def test_a_wrong_database_is_refused_and_left_as_it_was(place, tmp_path):
             other.rollback()
             other.close()
     assert ready(place.store) == set()
+
+
+# By the queue ---------------------------------------------------------------------------------------------------------
+
+
+@callboard.job
+def mail(address: str) -> None:
+    """Nothing."""
+
+
+def test_a_queue_pushes_in_the_callers_transaction(place):
+    queue = Queue(place.store, "sqlite:///somewhere")
+    engine = place.engine()
+    with Session(engine) as session:
+        first = queue.push(mail.bind(address="a"), connection=session)
+        others = queue.push_many([mail.bind(address="b"), mail.bind(address="c")], connection=session)
+        queue.later(60, mail.bind(address="d"), connection=session)
+        session.rollback()
+        assert queue.stats().total_jobs == 0
+        assert first not in others
+        kept = queue.push(mail.bind(address="a"), connection=session)
+        session.commit()
+    engine.dispose()
+    assert queue.stats().total_jobs == 1
+    assert place.store.job(kept) is not None
+
+
+def test_a_store_that_has_no_transactions_refuses(place):
+    queue = callboard.connect("memory://no-transactions")
+    with pytest.raises(InvalidArgument, match="stores on SQL"):
+        queue.push(mail.bind(address="a"), connection=place.driver())
+    with pytest.raises(InvalidArgument, match="not from apush"):
+        asyncio.run(queue.apush(mail.bind(address="a"), connection=object()))

@@ -41,7 +41,7 @@ class ProducerPart(Part):
         if not jobs:
             return PushReceipt((), 0, rang=False)
         if connection is not None:
-            return self._push_within(jobs, connection)
+            return self.push_within(jobs, connection)
         try:
             return self._push(jobs)
         except CommitUncertain as error:
@@ -53,7 +53,8 @@ class ProducerPart(Part):
             ids, new = push_in(tx, self._dialect, jobs, self._options.queue_max_jobs)
         return PushReceipt(ids, new, tx.rang)
 
-    def _push_within(self, jobs: Sequence[NewJob], connection: object) -> PushReceipt:
+    def push_within(self, jobs: Sequence[NewJob], connection: object) -> PushReceipt:
+        """The same as `push` with a connection."""
         if self._dialect.concurrent:  # apart: others would wait for a new queue's row until the caller commits
             self._know_queues(sorted({job.queue for job in jobs}))
         with self._visit(connection) as tx:
