@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 QUEUES = ("q", "r")
 NODES = ("n1", "n2")
 CAPACITY = 6
-JOBS_MAX = 900
+JOBS_MAX = 8_000
+"""Fewer than a store keeps of finished ones."""
+WAITING_MAX = 300
 LOST_RACE = (Fenced, Conflict, NotFound, QueueFull)
 """What may be answered to who came too late."""
 KINDS = [OutcomeKind.COMPLETED] * 8 + [OutcomeKind.RETRY, OutcomeKind.FAILED, OutcomeKind.SNOOZED,
@@ -149,7 +151,8 @@ class Crowd:
 
     def producer(self, store: JobStore, rng: random.Random) -> None:
         """Push a batch, with keys that others push too, and some jobs that soon expire."""
-        if len(self.told.pushed) > JOBS_MAX:
+        waiting = sum(counts.ready + counts.delayed for counts in store.counts(QUEUES))
+        if waiting > WAITING_MAX or len(self.told.pushed) > JOBS_MAX:
             self.over.wait(0.01)
             return
         form = rng.choice((*UniqueUntil,))
@@ -186,7 +189,7 @@ class Crowd:
         elif what == 6 and rng.random() < 0.1:
             store.purge(queue)
         elif what == 7:
-            failed = store.jobs(JobState.FAILED, queue, 3)
+            failed = store.jobs(JobState.FAILED, queue, 50)
             store.forget_failed([one.id for one in failed])
         self.told.done["operate"] += 1
         self.over.wait(0.01)
