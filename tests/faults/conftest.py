@@ -29,10 +29,10 @@ def fleet(request):
     made, homes = [], []
     home = Path(tempfile.mkdtemp(prefix="callboard-faults-"))
 
-    def make(*plants, kind="sqlite", **settings):
+    def make(*plants, kind="sqlite", clock_s=None, **settings):
         folder = home / f"fleet-{len(made)}"
         if kind != "sqlite":
-            homes.append(Home(kind))
+            homes.append(Home(kind, clock_s))
             settings["store"] = homes[-1]
         folder.mkdir()
         made.append(faultkit.Fleet(folder, *plants, **settings))

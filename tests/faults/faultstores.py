@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import servers
+from servers.faketime import ServerClock
 
 from callboard.stores import STORE_SCHEMES
 
@@ -16,12 +17,20 @@ class Home:
     """Where the jobs of one test are: a server, started with a durable write for each commit.
 
     Attributes:
-        server: None for a SQLite file.
+        server: started already.
+        clock: the server's, where the test may set it.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, offset_s: int | None = None) -> None:
+        """Start it.
+
+        Args:
+            kind: of the store.
+            offset_s: its wall clock is so far ahead, and the test may set it; None leaves it the machine's.
+        """
         self.kind = kind
         self.server = SERVERS[kind](durable=True)
+        self.clock = None if offset_s is None else ServerClock(self.server, offset_s)
         self.server.start()
 
     @property

@@ -20,4 +20,7 @@ if __name__ == "__main__":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, death_signal, 0, 0, 0)  # after setuid, which would clear it
         if os.getppid() != parent:
             sys.exit("the test run has ended")
+    preload = os.environ.pop("LAUNCH_PRELOAD", "")
+    if preload:  # for the server alone: not for this program, which is another user's
+        os.environ["LD_PRELOAD"] = preload
     os.execv(sys.argv[5], sys.argv[5:])  # noqa: S606 - becoming the server is the point

@@ -46,6 +46,7 @@ class Server:
     Attributes:
         port: the same through all restarts.
         password: of its one user.
+        variables: of its environment, on top of what its programs need.
         ours: whether it can be killed and stopped; False for a server that the environment named.
     """
 
@@ -56,6 +57,7 @@ class Server:
 
     def __init__(self, programs: Programs) -> None:
         self.programs = programs
+        self.variables: dict[str, str] = {}
         self.password = secrets.token_hex(16)
         self.port = 0
         self.pid = 0
@@ -111,7 +113,7 @@ class Server:
             self._popen = subprocess.Popen(
                 self._launched(self.command(), self.death_signal),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, start_new_session=True,
-                env=self.programs.environment(),
+                env={**self.programs.environment(), **self.variables},
             )
         self.pid = self._popen.pid
         end_s, last = time.monotonic() + _READY_S, ""
