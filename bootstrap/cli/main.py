@@ -44,6 +44,7 @@ COMMANDS: Final = {
     "limit": CommandPlace("queues", "limit", "Bound how many jobs may wait in a queue."),
     "purge": CommandPlace("queues", "purge", "Forget all jobs that wait in a queue."),
     "drain": CommandPlace("queues", "drain", "Give a node nothing new, as before an upgrade."),
+    "cluster": CommandPlace("cluster", "cluster", "Look after the cluster backend that a store obeys."),
     "doctor": CommandPlace("doctor", "doctor", "Check settings, store and cluster, and time a round trip."),
 }
 
