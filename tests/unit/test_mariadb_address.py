@@ -69,5 +69,3 @@ def test_modes(mode, key, hostname, verify):
 
 def test_ipv6():
     assert parse_address("mariadb://[::1]:3307/jobs").name == "mariadb://@[::1]:3307/jobs"
-
-
