@@ -109,6 +109,7 @@ def test_statements_go_together_as_far_as_a_message_holds():
      "WHERE expiring_ms <= ? ORDER BY expiring_ms LIMIT ?"),
     ("SELECT 1 FROM x_sessions WHERE node = ? AND ended_ms IS NULL", "SELECT 1 FROM x_sessions WHERE live_node = ?"),
     ("UPDATE x_jobs SET state = 1 WHERE n = ?", "UPDATE x_jobs FORCE INDEX (PRIMARY) SET state = 1 WHERE n = ?"),
+    ("DELETE FROM x_jobs WHERE n = ?", "DELETE FROM x_jobs WHERE n = ?"),
     ("SELECT a FROM x_jobs WHERE n = ?", "SELECT a FROM x_jobs FORCE INDEX (PRIMARY) WHERE n = ?"),
 ])
 def test_common_conditions_become_those_of_the_one_index(common, here):

@@ -27,8 +27,6 @@ SELECT last_insert_id()
 UPDATE callboard_tokens SET seq = seq + ?1 WHERE one = 1;
 SELECT seq FROM callboard_tokens WHERE one = 1
 
--- name: lock_sessions
-SELECT session FROM callboard_sessions FORCE INDEX (PRIMARY) WHERE session {ints ?} ORDER BY session {lock own}
-
+-- Not shared: who finds nothing to give notes that in these rows.
 -- name: lock_queues
-SELECT queue FROM callboard_queues FORCE INDEX (PRIMARY) WHERE queue {texts ?} ORDER BY queue {lock key}
+SELECT queue FROM callboard_queues FORCE INDEX (PRIMARY) WHERE queue {texts ?} ORDER BY queue FOR UPDATE
