@@ -57,6 +57,28 @@ def prepare_postgresql(url: str) -> None:
     open_postgresql(url).close()
 
 
+def mariadb_place(settings: Settings, clock: FakeClock, _folder: Path) -> Place:
+    """A store in a database of its own on a shared MariaDB, whose clock is the test's."""
+    from callboard.backends.store.sql import open_mariadb  # noqa: PLC0415 - as above
+
+    database = shared.database("mariadb", prepare_mariadb)
+    url = database.__enter__()
+    start = clock.wall - clock.boot
+
+    def time_ms(_server_ms: int) -> int:
+        return round((start + clock.boot) * 1000)
+
+    return Place("mariadb", lambda: open_mariadb(url, options=sql_options(settings), time_ms=time_ms),
+                 shared=True, own_clock=True, close=lambda: database.__exit__(None, None, None) or None)
+
+
+def prepare_mariadb(url: str) -> None:
+    """Make the tables."""
+    from callboard.backends.store.sql import open_mariadb  # noqa: PLC0415 - as above
+
+    open_mariadb(url).close()
+
+
 def sql_options(settings: Settings) -> SqlStoreOptions:
     """As a test wants them."""
     from callboard.backends.store.sql.options import SqlStoreOptions  # noqa: PLC0415 - as above
@@ -84,7 +106,8 @@ def redis_place(settings: Settings, clock: FakeClock, _folder: Path) -> Place:
 
 
 PLACES: dict[str, Callable[[Settings, FakeClock, Path], Place]] = {
-    "memory": memory_place, "sqlite": sqlite_place, "postgresql": postgresql_place, "redis": redis_place,
+    "memory": memory_place, "sqlite": sqlite_place, "postgresql": postgresql_place, "mariadb": mariadb_place,
+    "redis": redis_place,
 }
 
 

@@ -15,7 +15,7 @@ PACKAGES = files("callboard.backends.store.sql"), files("callboard.backends.clus
 DIALECTS = {"sqlite": sqlite_dialect, "postgresql": postgresql_dialect, "mariadb": mariadb_dialect}
 GIVES = {"leader.give_jobs", "leader.give_n", "leader.give_alone"}
 GUESTS = {"store.add_guest_counts", "sweep.fold_counts"}
-POLLED = {"bells.rung", "bells.drop_old"}
+POLLED = {"bells.rung", "bells.drop_old", "bells.woken"}
 LACKS = {
     "sqlite": {"bells.wake", "bells.missed", "bells.ring", *GIVES, *POLLED, *GUESTS},
     "postgresql": {"store.set_anchor", *POLLED},

@@ -1,19 +1,15 @@
 -- Run after a commit: whoever commits before the leader looks is seen by it, whoever commits later sees that it waits.
+-- A plain SELECT, for in a compound statement it would wait for rows that others have locked.
 -- name: wake
-BEGIN NOT ATOMIC
-    IF EXISTS (SELECT 1 FROM callboard_bell WHERE one = 1 AND waiting = 1) AND (
-        EXISTS (SELECT 1 FROM callboard_queues q WHERE q.queue {texts ?1} AND q.idle = 1 AND q.paused = 0)
-        OR (?2 = 1 AND EXISTS (
-            SELECT 1 FROM callboard_counts c JOIN callboard_queues q ON q.queue = c.queue
-            WHERE q.paused = 0 GROUP BY c.queue HAVING sum(c.ready) > 0)))
-    THEN
-        UPDATE callboard_bell SET waiting = 0 WHERE one = 1 AND waiting = 1;
-        IF row_count() = 1 THEN
-            UPDATE callboard_queues SET idle = 0 WHERE queue {texts ?1} AND idle = 1;
-            SELECT 1;
-        END IF;
-    END IF;
-END
+SELECT 1 FROM callboard_bell b
+WHERE b.one = 1 AND b.waiting = 1 AND (
+    EXISTS (SELECT 1 FROM callboard_queues q WHERE q.queue {texts ?1} AND q.idle = 1 AND q.paused = 0)
+    OR (?2 = 1 AND EXISTS (
+        SELECT 1 FROM callboard_counts c JOIN callboard_queues q ON q.queue = c.queue
+        WHERE q.paused = 0 GROUP BY c.queue HAVING sum(c.ready) > 0)))
+
+-- name: woken
+UPDATE callboard_bell SET waiting = 0 WHERE one = 1 AND waiting = 1
 
 -- name: missed
 UPDATE callboard_queues q SET idle = 0

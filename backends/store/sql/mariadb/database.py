@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,14 +13,16 @@ from callboard.backends.store.sql.errors import CommitUncertain
 from callboard.backends.store.sql.mariadb.connection import MESSAGE_CHARS, MariadbConnection, connect
 from callboard.backends.store.sql.mariadb.errors import is_gone, translate
 from callboard.backends.store.sql.mariadb.pool import Pool
+from callboard.core.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     from callboard.backends.store.sql.mariadb.address import Address
     from callboard.backends.store.sql.mariadb.connection import Raw
     from callboard.backends.store.sql.tx import Greeter
 
+_LOG: Final = logging.getLogger(__name__)
 _WRITE: Final = ("START TRANSACTION",)
 _READ: Final = ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "START TRANSACTION READ ONLY")
 
@@ -66,6 +69,23 @@ class Database:
         with self._transaction(_READ, Fence.LOOK) as (connection, row):
             yield connection, row
             connection.roll_back()
+
+    def hint(self, texts: Sequence[str]) -> None:
+        """Run statements without values, each a transaction of its own; nothing is raised if they fail."""
+        try:
+            raw, _ = self.pool.borrow()
+        except (MySQLError, OSError, StoreUnavailable) as error:
+            _LOG.debug("job store %s was not told that its leader is awake: %s", self.name, error)
+            return
+        sound = False
+        try:
+            MariadbConnection(raw, self._message_chars).send(texts)
+            sound = True
+        except (MySQLError, OSError) as error:
+            sound = not is_gone(error)
+            _LOG.debug("job store %s was not told that its leader is awake: %s", self.name, error)
+        finally:
+            self.pool.give_back(raw, sound=sound)
 
     def tidy(self) -> None:
         """Nothing to do: the server purges what is over by itself."""

@@ -29,6 +29,8 @@ _DEFAULTS: Final = SqlStoreOptions()
 class MariadbStore(SqlStore):
     """A job store in a MariaDB database, shared by all nodes that reach it. Its clock is the server's."""
 
+    _database: Database
+
     def __init__(
         self, address: Address, server: Server, options: SqlStoreOptions, time_ms: Callable[[int], int] | None = None
     ) -> None:
@@ -67,6 +69,13 @@ class MariadbStore(SqlStore):
     def _now_ms(self, row: StoreRow) -> int:
         server_ms: int = row.clock[0]
         return server_ms if self._time_ms is None else self._time_ms(server_ms)
+
+    def _told(self, topic: str) -> None:
+        """The leader is awake before it is rung: else it could say meanwhile that it waits, and not be believed."""
+        if topic == "leader":
+            statements = self._dialect.statements
+            self._database.hint([statements["bells.woken"], statements["bells.missed"]])
+        self.ring(topic)
 
 
 def open_mariadb(
