@@ -43,7 +43,7 @@ class OperatorPart(Part):
                                job=job_id)
             if row.unique_key is not None and row.unique_until == UniqueUntil.DONE:
                 holder = take_key(tx, row.unique_key, job_id, None)
-                if holder != job_id:
+                if holder not in {None, job_id}:
                     raise Conflict(f"job {holder} holds the unique key now; cancel it first, or forget this one",
                                    job=job_id)
             changes = Changes(tx)

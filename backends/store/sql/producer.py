@@ -82,10 +82,13 @@ def push_in(
     """
     aging = _aging(tx, sorted({job.queue for job in jobs}))
     states = [landing(JobState.DELAYED, job.delay_s) for job in jobs]
-    holders = _holders(tx, jobs)
+    holders, took = _holders(tx, jobs)
     rows = [_row(job, state, tx.now_ms, aging[job.queue]) for job, state in zip(jobs, states, strict=True)
             if holders.get(job.id, job.id) == job.id]
     new = set(dialect.insert(tx, rows) if rows else ())
+    for job_id, key in took.items():
+        if job_id not in new:  # pushed since the look for known ids, and perhaps ended: a key must not outlive its job
+            tx.run("producer.drop_key", key, job_id)
     ids = tuple(holders.get(job.id, job.id) for job in jobs)
     left = set(new)
     pushed: Counter[tuple[str, JobState]] = Counter()
@@ -134,29 +137,36 @@ def _row(job: NewJob, state: JobState, now_ms: int, aging_s: float) -> tuple[obj
     )
 
 
-def _holders(tx: Tx, jobs: Sequence[NewJob]) -> dict[str, str]:
-    """For jobs with a unique key, by id: who holds it now. An id that the store knows holds nothing anew."""
+def _holders(tx: Tx, jobs: Sequence[NewJob]) -> tuple[dict[str, str], dict[str, str]]:
+    """For jobs with a unique key, by id: who holds it now; and the keys that were taken just now.
+
+    An id that the store knows holds nothing anew.
+    """
     wishes = [job for job in jobs if job.unique is not None]
+    took: dict[str, str] = {}
     if not wishes:
-        return {}
+        return {}, took
     known = {job_id for (job_id,) in tx.run("producer.known_ids", tx.array([job.id for job in wishes]))}
     holders: dict[str, str] = {}
     for job in sorted(wishes, key=lambda job: job.unique or ""):  # in one order: no two acts wait for each other
         if job.id not in known and job.id not in holders:
             period = job.unique_until is UniqueUntil.PERIOD
             until_ms = tx.now_ms + round((job.unique_period_s or 0.0) * 1000) if period else None
-            holders[job.id] = take_key(tx, job.unique or "", job.id, until_ms)
-    return holders
+            holder = take_key(tx, job.unique or "", job.id, until_ms)
+            holders[job.id] = job.id if holder is None else holder
+            if holder is None:
+                took[job.id] = job.unique or ""
+    return holders, took
 
 
-def take_key(tx: Tx, key: str, job_id: str, until_ms: int | None) -> str:
-    """Take a unique key for a job, unless another one holds it; who holds it then.
+def take_key(tx: Tx, key: str, job_id: str, until_ms: int | None) -> str | None:
+    """Take a unique key for a job, unless one holds it; who holds it then, None: the key was free.
 
     Raises:
         Clash: Raised when the holder let it go just now.
     """
     if tx.run("producer.take_key", key, job_id, until_ms, tx.now_ms).rowcount:
-        return job_id
+        return None
     holder = tx.run("producer.key_holder", key).fetchone()
     if holder is None:
         raise Clash(f"the job that held the unique key of {job_id} ended meanwhile; push again")

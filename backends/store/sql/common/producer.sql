@@ -26,5 +26,8 @@ SELECT id FROM callboard_jobs WHERE id {texts ?}
 INSERT INTO callboard_keys (unique_key, id, until_ms) VALUES (?1, ?2, ?3)
 ON CONFLICT (unique_key) DO UPDATE SET id = ?2, until_ms = ?3 WHERE callboard_keys.until_ms <= ?4
 
+-- name: drop_key
+DELETE FROM callboard_keys WHERE unique_key = ? AND id = ?
+
 -- name: key_holder
 SELECT id FROM callboard_keys WHERE unique_key = ?
