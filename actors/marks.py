@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 LOOK_S: Final = 0.005
 """Seconds from a start to the look whether it goes on: what is shorter is never marked, and costs no call."""
+LOOK_MAX_S: Final = 1.0
+"""Longest pause between two looks while a job has not begun."""
 AGE_S: Final = 0.004
 """What has run for so long at a look is marked."""
 RETRY_S: Final = (0.05, 2.0)
@@ -29,6 +31,10 @@ class Marks:
 
     A careful job is admitted by the call's own thread as soon as the store has its mark: what lies between is all that
     can be charged without having started.
+
+    Attributes:
+        pause_s: from the last look to the next one.
+        retry_s: until marks are sent again that the store could not take; 0 while it takes them.
     """
 
     def __init__(self, store: JobStore, executor: Executor, answer: Callable[[Marked], None]) -> None:
@@ -41,6 +47,7 @@ class Marks:
         self._asking: dict[Token, Held] = {}
         self._busy = False
         self._again = False
+        self.pause_s = LOOK_S
         self.retry_s = 0.0
 
     def ask(self, tokens: Iterable[Token], held: Mapping[Token, TakenJob]) -> None:
@@ -55,11 +62,15 @@ class Marks:
         if self._asked:
             self._asked.pop(token, None)
 
-    def look(self, session: SessionId, lane: Lane, held: Mapping[Token, TakenJob], now_s: float) -> bool:
-        """Have the store note what has begun; whether something is too young for that yet, so that a look is due."""
+    def look(self, session: SessionId, lane: Lane, held: Mapping[Token, TakenJob], now_s: float) -> float | None:
+        """Have the store note what has begun; seconds until a look is due again, if nothing is heard until then.
+
+        What is too young is looked at soon. What has not begun waits for others, whose ends are heard of, or for a
+        child that is still to come, which nobody tells of: for that the pauses grow. None: all have their marks.
+        """
         if self._busy:
             self._again = True
-            return False
+            return None
         self._marked = {token for token in self._marked if token in held}
         due: list[Held] = []
         young = False
@@ -76,7 +87,13 @@ class Marks:
             self._busy, self._again = True, False
             careful = tuple(self._asking.values())
             lane.run(lambda: self._call(session, careful, due))
-        return young
+        if young:
+            self.pause_s = LOOK_S
+        elif len(self._marked) + len(due) < len(held):
+            self.pause_s = min(self.pause_s * 2, LOOK_MAX_S)
+        else:
+            return None
+        return self.pause_s
 
     def _call(self, session: SessionId, careful: Sequence[Held], due: Sequence[Held]) -> None:
         """On the lane's thread."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 from callboard.actors.base import Actor, Parts, handles
@@ -35,7 +36,7 @@ class Running(Actor):
         self._held: dict[Token, TakenJob] = {}
         self._life_lane: Lane | None = None
         self._marks = Marks(parts.store, self._executor, self.tell_self)
-        self._look_due = False
+        self._look_at_s = math.inf
         self._mark_error = ""
         self._reported_s = -PROGRESS_S
         self._reporting = False
@@ -44,21 +45,28 @@ class Running(Actor):
 
     def _look_soon(self, delay_s: float = LOOK_S) -> None:
         """Look what goes on a little later; from any cause, one look."""
-        if not self._look_due:
-            self._look_due = True
+        at_s = self.now() + delay_s
+        if at_s < self._look_at_s:
+            self._look_at_s = at_s
             self.later(delay_s, MarkDue())
+
+    def _stirred(self) -> None:
+        """Jobs were handed out, or ended: something may begin now."""
+        self._marks.pause_s = LOOK_S
+        self._look_soon()
 
     @handles(MarkDue)
     def mark_due(self, _message: MarkDue) -> None:
         """Something began, or went on behind another's end."""
-        self._look_due = False
+        self._look_at_s = math.inf
         self._look()
 
     def _look(self) -> None:
         if self._session is None or self._life_lane is None or not self._held:
             return
-        if self._marks.look(self._session, self._life_lane, self._held, self.now()):
-            self._look_soon()
+        pause_s = self._marks.look(self._session, self._life_lane, self._held, self.now())
+        if pause_s is not None:
+            self._look_soon(pause_s)
 
     @handles(Marked)
     def marked(self, message: Marked) -> None:

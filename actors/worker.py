@@ -200,7 +200,7 @@ class Worker(Running):
             self._held[job.token] = job
         self._executor.submit(fresh)
         if fresh:
-            self._look_soon()
+            self._stirred()
 
     def _give_up(self, jobs: list[TakenJob], kind: OutcomeKind) -> None:
         self._outbox.add(Outcome(Held(job.ref, job.id, job.token), kind) for job in jobs)
@@ -220,7 +220,7 @@ class Worker(Running):
             self._marks.ask(poised, self._held)
             self._look()
         if self._held:
-            self._look_soon()
+            self._stirred()
 
     def _collect(self) -> None:
         completed, others = self._ends.drain()

@@ -77,6 +77,23 @@ def test_a_job_that_goes_on_is_marked_once_and_soon(bench, calls):
     assert [job for jobs in calls.jobs for job in jobs].count("j0") == 1
 
 
+def test_a_job_that_waits_for_a_child_is_marked_when_it_begins_though_nobody_tells_of_it(bench):
+    node = bench.node(slots=1)
+    executor = node.parts.host.executors["default"]
+    executor.slots, executor.capacity = 0, lambda: 2  # as before the first child is ready
+    bench.handler = gate = Gate()
+    bench.push(1)
+    eventually(lambda: bench.store.counts(["default"])[0].running == 1, 5.0, "it is taken")
+    looks = []
+    real = executor.running
+    executor.running = lambda: looks.append(1) or real()
+    eventually(lambda: len(looks) > 4, 5.0, "looks go on")
+    executor.resize(1)
+    gate.wait(1)
+    eventually(lambda: bench.store.job("j0").started_ms is not None, 5.0, "it is marked")
+    gate.go.set()
+
+
 def test_what_had_begun_is_lost_and_what_had_not_is_doubted(bench):
     check_begun_is_lost_and_the_rest_doubted(bench)
 
@@ -126,7 +143,6 @@ def test_marks_of_all_that_is_taken_are_caught(bench, monkeypatch):
     def mark_all(marks, session, lane, held, _now_s):
         rows = [Held(job.ref, job.id, token) for token, job in held.items()]
         lane.run(lambda: marks._store.mark_started(session, rows))
-        return bool(rows)
 
     monkeypatch.setattr(Marks, "look", mark_all)
     with pytest.raises(AssertionError):
