@@ -181,11 +181,12 @@ def _event(
 def _missing(tx: Tx, session: int, queues: frozenset[str], holding: Sequence[Held]) -> list[Any]:
     """Rows that the session runs by the store, and the node does not know of."""
     known = {held.token for held in holding}
-    return [
-        tx.run("node.running_job", n).fetchone()
+    found = [
+        tx.run("node.running_job", n, epoch, seq).fetchone()
         for n, queue, epoch, seq in tx.run("node.running_tokens", session).fetchall()
         if queue in queues and (epoch, seq) not in known
     ]
+    return [row for row in found if row is not None]  # one that ended meanwhile may be another's by now
 
 
 def _replace_pools(tx: Tx, session: SessionId, pools: Sequence[PoolReport]) -> None:

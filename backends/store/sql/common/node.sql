@@ -60,7 +60,7 @@ WHERE session = ? AND state IN (2, 3) AND state = 3
 -- name: running_job
 SELECT n, id, name, queue, body, attempts, losses, step, max_attempts, timeout_s, backoff, error, has_failed_hook,
     pushed_ms, doubts, once, result_ttl_ms, unique_key, unique_until, epoch, seq
-FROM callboard_jobs WHERE n = ?
+FROM callboard_jobs WHERE n = ? AND epoch = ? AND seq = ? AND state = 3
 
 -- name: take
 UPDATE callboard_jobs SET state = 3, taken_ms = ? WHERE n = ?
