@@ -142,6 +142,27 @@ def open_store(url: str, clock: Clock, *, max_jobs: int = MEMORY_MAX_JOBS) -> Jo
     return open_sqlite(sqlite_path(url), clock=clock, options=SqlStoreOptions(table_prefix=_prefix(url)[1]))
 
 
+def migrate_store(url: str) -> None:
+    """Make a SQL store's tables, or bring them up to date. Raises as `backends.store.sql.migrate_tables`."""
+    from callboard.backends.store.sql import migrate_tables  # noqa: PLC0415 - loaded when used
+
+    migrate_tables(*_kind_and_place(url), prefix=_prefix(url)[1])
+
+
+def migration_sql(url: str) -> str:
+    """What `migrate_store` would do, as SQL; "" where there is nothing to do."""
+    from callboard.backends.store.sql import migration_sql  # noqa: PLC0415 - loaded when used
+
+    return migration_sql(*_kind_and_place(url), prefix=_prefix(url)[1])
+
+
+def _kind_and_place(url: str) -> tuple[str, str]:
+    scheme = scheme_of(url, "store")
+    if scheme == "sqlite":
+        return scheme, sqlite_path(url)
+    return "postgresql" if scheme in POSTGRESQL_SCHEMES else scheme, _prefix(url)[0]
+
+
 def open_cluster(url: str, clock: Clock) -> ClusterBackend:
     """Open the cluster backend that lives in a store's address.
 

@@ -17,6 +17,7 @@ from sqlitekit import job, lead, node, outcome, run
 from callboard.backends.store.sql import SqlStoreOptions
 from callboard.backends.store.sql.dialect import Fence
 from callboard.backends.store.sql.postgresql import database as pool
+from callboard.backends.store.sql.postgresql import upkeep
 from callboard.core.errors import (
     InvalidArgument,
     PushOutcomeUnknown,
@@ -211,6 +212,38 @@ def test_more_transactions_than_connections_wait_their_turn(url):
         thread.join(WAIT_S)
     assert store.counts() == ()
     store.close()
+
+
+# What slows it down ---------------------------------------------------------------------------------------------------
+
+
+def test_a_transaction_that_stays_open_for_long_is_warned_of_once(url, store, monkeypatch, caplog):
+    monkeypatch.setattr(upkeep, "OLD_S", 0.0)
+    monkeypatch.setattr(upkeep, "EVERY_S", 0.0)
+    epoch = lead(store)
+    with psycopg.connect(url, application_name="a report") as other:
+        pid = other.info.backend_pid
+        other.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        other.execute("SELECT count(*) FROM callboard_jobs")
+        for _ in range(3):
+            store.sweep(epoch, 10)
+    (warning,) = [record.getMessage() for record in caplog.records if "has been open" in record.getMessage()]
+    assert f"process {pid}, a report" in warning
+
+
+def test_dead_rows_that_pile_up_are_warned_of(url, store, monkeypatch, caplog):
+    monkeypatch.setattr(upkeep, "DEAD_MAX", 10)
+    epoch = lead(store)
+    edit(url, "ALTER TABLE callboard_jobs SET (autovacuum_enabled = off)")
+    store.push([job(f"a{part}") for part in range(20)])
+    edit(url, *["UPDATE callboard_jobs SET rank = rank + 1"] * 3)
+
+    def warned():
+        monkeypatch.setattr(upkeep, "EVERY_S", 0.0)
+        store.sweep(epoch, 10)
+        return any("dead rows" in record.getMessage() for record in caplog.records)
+
+    eventually(warned, WAIT_S, "the server's statistics tell of dead rows")
 
 
 # What is not as it was ------------------------------------------------------------------------------------------------

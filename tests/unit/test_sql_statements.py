@@ -14,7 +14,7 @@ from callboard.core.errors import InvalidArgument
 PACKAGES = files("callboard.backends.store.sql"), files("callboard.backends.cluster")
 DIALECTS = {"sqlite": sqlite_dialect, "postgresql": postgresql_dialect, "mariadb": mariadb_dialect}
 GIVES = {"leader.give_jobs", "leader.give_n", "leader.give_alone"}
-GUESTS = {"store.add_guest_counts", "sweep.fold_counts"}
+GUESTS = {"store.add_guest_counts", "sweep.fold_counts", "sweep.upkeep"}
 POLLED = {"bells.rung", "bells.drop_old", "bells.woken"}
 LACKS = {
     "sqlite": {"bells.wake", "bells.missed", "bells.ring", *GIVES, *POLLED, *GUESTS},

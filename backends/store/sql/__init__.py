@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .administration import migrate_tables, migration_sql
 from .options import SqlStoreOptions
 from .sqlite.store import open_sqlite
 from .store import SqlStore
@@ -11,7 +12,10 @@ from .store import SqlStore
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["SqlStore", "SqlStoreOptions", "open_mariadb", "open_postgresql", "open_sqlite"]
+__all__ = [
+    "SqlStore", "SqlStoreOptions", "migrate_tables", "migration_sql", "open_mariadb", "open_postgresql",
+    "open_sqlite",
+]
 
 
 def open_postgresql(

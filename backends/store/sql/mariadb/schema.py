@@ -70,6 +70,15 @@ def prepare(address: Address, wait_s: float, prefix: str = PREFIX) -> Server:
         raise translate(error, address.name) from error
 
 
+def version(address: Address, prefix: str = PREFIX) -> int:
+    """Of the schema; 0: there is none. Raises as `prepare`."""
+    try:
+        with closing(connect(address)) as raw:
+            return _version(raw, address.name, prefix)
+    except (MySQLError, OSError) as error:
+        raise translate(error, address.name) from error
+
+
 def _ask(raw: Raw, text: str) -> tuple[tuple[Any, ...], ...]:
     with raw.cursor() as cursor:
         cursor.execute(text)

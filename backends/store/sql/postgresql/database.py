@@ -19,7 +19,7 @@ from .connection import Link
 from .errors import translate
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from callboard.backends.store.sql.tx import Greeter
 
@@ -83,6 +83,7 @@ class Database:
         self._used = 0
         self._free = threading.Condition(threading.Lock())
         self._closed = False
+        self.upkeep: Callable[[], None] = lambda: None
         _open.add(self)
 
     @contextmanager
@@ -100,7 +101,8 @@ class Database:
             yield link, row
 
     def tidy(self) -> None:
-        """Nothing: autovacuum does it, with the tables' own settings."""
+        """Autovacuum does it, with the tables' own settings; see whether it can."""
+        self.upkeep()
 
     def close(self) -> None:
         """Close every connection that is not in use; the others as they come back."""

@@ -15,6 +15,7 @@ from .database import CONNECTIONS_MAX, Address, Database
 from .dialect import postgresql_dialect
 from .guest import GuestLink, visit
 from .schema import prepare
+from .upkeep import Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +42,7 @@ class PostgresqlStore(SqlStore):
             channel = f"{options.table_prefix}{row.store_id[:16]}"
         bells = PostgresqlBells(lambda: Link(address.conninfo, options.busy_s), channel, options.busy_s)
         super().__init__(database, dialect, bells, options)
+        database.upkeep = Upkeep(database, dialect.statements).look
         self._time_ms = time_ms
         self._bell = (channel, bells.payload("leader"))
 

@@ -35,3 +35,17 @@ ON CONFLICT (queue, shard) DO UPDATE SET
     failed = callboard_counts.failed + excluded.failed, finished = callboard_counts.finished + excluded.finished,
     completed = callboard_counts.completed + excluded.completed,
     cancelled = callboard_counts.cancelled + excluded.cancelled
+
+-- Of other users' transactions a user sees only that they are there, unless it is a member of pg_read_all_stats.
+-- name: upkeep
+SELECT old.pid, old.what, old.open_s, coalesce(t.n_dead_tup, 0)::bigint, coalesce(t.n_live_tup, 0)::bigint
+FROM (SELECT 1) AS one
+LEFT JOIN (
+    SELECT pid, coalesce(nullif(application_name, ''), usename::text, 'unnamed') || ', ' || coalesce(state, '') AS what,
+        extract(epoch FROM clock_timestamp() - xact_start)::double precision AS open_s
+    FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()
+        AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
+        AND xact_start < clock_timestamp() - make_interval(secs => ?1::double precision)
+    ORDER BY xact_start LIMIT 1) AS old ON true
+LEFT JOIN pg_stat_user_tables t ON t.relid = to_regclass('callboard_jobs')

@@ -47,7 +47,7 @@ def prepare(path: str, wait_s: float, prefix: str = PREFIX) -> None:
     while True:
         try:
             with opening, closing(_connect(path)) as connection:
-                if _version(connection, path, prefix) < SCHEMA_VERSION:
+                if version(connection, path, prefix) < SCHEMA_VERSION:
                     _migrate(connection, path, prefix)
                 return
         except sqlite3.Error as error:
@@ -87,8 +87,8 @@ def _connect(path: str) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None)
 
 
-def _version(connection: sqlite3.Connection, path: str, prefix: str) -> int:
-    """0: an empty database."""
+def version(connection: sqlite3.Connection, path: str, prefix: str) -> int:
+    """Of the schema; 0: there is none of ours."""
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     versions = VERSION_TABLE.replace(PREFIX, prefix)
     if versions not in tables:
@@ -100,13 +100,13 @@ def _version(connection: sqlite3.Connection, path: str, prefix: str) -> int:
     found = connection.execute(f"SELECT version_num FROM {versions}").fetchall()  # noqa: S608 - a checked name
     if len(found) != 1 or not str(found[0][0]).isdecimal():
         raise StoreError(f"job store {path}: its schema version can't be read; restore the file from a copy")
-    version = int(found[0][0])
-    if version > SCHEMA_VERSION:
+    number = int(found[0][0])
+    if number > SCHEMA_VERSION:
         needs = connection.execute(f"SELECT schema_version FROM {prefix}store").fetchone()  # noqa: S608 - a checked name
         if needs is None or needs[0] > SCHEMA_VERSION:
-            raise SchemaTooNew(f"job store {path}: has schema version {version}, this callboard knows {SCHEMA_VERSION};"
+            raise SchemaTooNew(f"job store {path}: has schema version {number}, this callboard knows {SCHEMA_VERSION};"
                                " upgrade callboard on this machine")
-    return version
+    return number
 
 
 def _migrate(connection: sqlite3.Connection, path: str, prefix: str) -> None:
@@ -117,7 +117,7 @@ def _migrate(connection: sqlite3.Connection, path: str, prefix: str) -> None:
                                "file system?); put the file on a local disk")
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if _version(connection, path, prefix) < SCHEMA_VERSION:
+        if version(connection, path, prefix) < SCHEMA_VERSION:
             from callboard.backends.store.sql.migrate import upgrade  # noqa: PLC0415 - SQLAlchemy and alembic cost 0.3 s, and are rarely needed
 
             upgrade(connection, prefix=prefix)
