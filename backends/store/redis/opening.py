@@ -14,7 +14,7 @@ from .link import Refused, info_of, pack
 if TYPE_CHECKING:
     from .link import Link
 
-_VERSION_MIN: Final = (6, 0)
+_VERSION_MIN: Final = (6, 2)
 _LOG: Final = logging.getLogger(__name__)
 _warned: Final[set[str]] = set()
 
@@ -31,7 +31,7 @@ def inspect(link: Link) -> str:
     version = info.get("redis_version", "0.0")
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
     if numbers < _VERSION_MIN:
-        raise StoreError(f"job store {shown}: Redis {version} is too old; callboard needs 6.0 or later")
+        raise StoreError(f"job store {shown}: Redis {version} is too old; callboard needs 6.2 or later")
     policy, limit = info.get("maxmemory_policy", "noeviction"), info.get("maxmemory", "0")
     if policy != "noeviction" and limit != "0":
         raise StoreError(f"job store {shown}: its maxmemory-policy is {policy}: it would throw jobs away when its "
