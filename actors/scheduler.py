@@ -108,6 +108,7 @@ class Scheduler(Actor):
             cluster = self.parts.cluster
             claim = TermClaim(cluster.cluster_id, cluster.characteristics.name, term.number, term.owner)
             self._epoch = self.parts.store.begin_term(claim)
+            self.parts.epoch[0] = self._epoch.number  # it may be here before the Dispatcher is
         return self._epoch
 
     def _say_invalid(self, row: ScheduleRow, error: InvalidSchedule) -> None:
