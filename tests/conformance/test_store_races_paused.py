@@ -10,7 +10,7 @@ from storekit import Rig, held, ids, job
 from storeplaces import PLACES, rigs
 
 from callboard.backends.store.sql.tx import Tx
-from callboard.core.records import OutcomeKind
+from callboard.core.records import JobState, OutcomeKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,3 +72,22 @@ def test_a_take_of_what_ended_meanwhile(rig: Rig, monkeypatch: pytest.MonkeyPatc
     assert [held(one) for one in taken] in ([], [held(first)]), "never with the token of another's run"
     if again:
         assert ids(rig.take(other, holding=())) == ["a"]
+
+
+def test_a_mark_is_kept_or_refused(rig: Rig, monkeypatch: pytest.MonkeyPatch):
+    rig.push("a")
+    session = rig.node()
+    first = rig.run_one(session)
+    rig.succeed(session, first, OutcomeKind.HANDED_BACK)
+    rig.assign(session)
+    token = rig.record("a").token
+    assert token is not None
+    early = held(first)._replace(token=token)
+
+    def meanwhile() -> None:
+        rig.take(session)
+
+    paused = pause(monkeypatch, "changes.rows_by_n", meanwhile)
+    refused = rig.store.mark_started(session, [early])
+    assert (paused, rig.state("a")) == (["changes.rows_by_n"], JobState.RUNNING)
+    assert (refused == (early,)) == (rig.record("a").started_ms is None)

@@ -151,7 +151,7 @@ class NodePart(Part):
                 return ()
             refs = tx.array([held.ref for held in jobs])
             rows = {found[0]: Row(*found) for found in tx.run("changes.rows_by_n", refs)}
-            return tuple(held for held in jobs if not _runs(rows.get(held.ref), held, session))
+            return tuple(held for held in jobs if not _is_marked(rows.get(held.ref), held, session))
 
     @again
     def report_progress(self, session: SessionId, reports: Sequence[Progress]) -> None:
@@ -162,9 +162,9 @@ class NodePart(Part):
                                        *report.held.token, session) for report in newest])
 
 
-def _runs(row: Row | None, held: Held, session: int) -> bool:
+def _is_marked(row: Row | None, held: Held, session: int) -> bool:
     return (row is not None and row.id == held.id and row.token == held.token and row.session == session
-            and row.state == JobState.RUNNING)
+            and row.state == JobState.RUNNING and row.started_ms is not None)
 
 
 @lru_cache(maxsize=1024)
