@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 _STATEMENTS_MAX: Final = 400  # prepared on one connection: all that we have
 _GRACE_S: Final = 1.0  # the server is given a little longer than the time that it was told
 _SETTINGS: Final = {
-    # A table that was analysed when it was small is read as a whole, and sorted, until the next time: an index does
-    # whatever we ask. Plans are made once, and compiling one takes longer than it.
-    **dict.fromkeys(
-        ("enable_seqscan", "enable_bitmapscan", "enable_sort", "enable_hashjoin", "enable_mergejoin", "jit"), "off"),
+    # A table that was analysed when it was small is read as a whole until the next time: an index does whatever we ask.
+    # Plans are made once, and compiling one takes longer than it. To sort is allowed: what a session holds would be
+    # looked for in all jobs, to have it in order.
+    **dict.fromkeys(("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "jit"), "off"),
     "plan_cache_mode": "force_generic_plan",
     "default_transaction_isolation": "read committed",
     "client_min_messages": "error",
