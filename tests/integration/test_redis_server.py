@@ -232,12 +232,19 @@ def test_a_server_that_may_evict_jobs_is_refused(server: RedisServer):
             assert store.job("a") is not None
 
 
-def test_a_full_server_writes_nothing_and_says_so(server: RedisServer):
+def test_a_full_server_takes_no_push_says_so_and_works_off_what_it_has(server: RedisServer):
     with opened(server.url) as store, client(server) as admin:
-        store.push([job("a")])
+        epoch, session = lead(store)
+        store.push([job("a"), job("z")])
         admin.config_set("maxmemory", "1mb")
         with pytest.raises(StoreUnavailable, match="memory is full"):
             store.push([job("b"), job("c", unique="k")])
+        (one, _) = store.assign(epoch, Plan((Assignment(session, "q", "q", 2),)), session).taken
+        outcome = Outcome(Held(one.ref, one.id, one.token), OutcomeKind.COMPLETED)
+        assert store.finish(session, [outcome]).applied == 1, "what is there is worked off"
+        assert store.beat(session, POOL).waiting == 0
+        assert store.assign(epoch, Plan()).idle is True
+        assert store.close_session(session).doubted == 1
         admin.config_set("maxmemory", "0")
         assert store.counts(["q"])[0].ready == 1
         assert store.push([job("b"), job("c", unique="k")]).new == 2

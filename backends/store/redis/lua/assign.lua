@@ -146,6 +146,7 @@ end
 
 -- The leader found nothing to do: note which queues it saw empty. One that was noted so before, and has jobs, rings.
 local function wait()
+  even_when_full()
   local missed, idle = false, true
   for _, name in ipairs(CALL('SMEMBERS', P .. 'queues')) do
     local q = queue_of(name)

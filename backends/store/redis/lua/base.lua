@@ -1,5 +1,6 @@
 -- What every script begins with: whose store it is, what time it is, how an answer looks.
--- KEYS[1]: "{tag}:store". ARGV[1]: {store id, now in ms or 0 for the server's clock, writes seen}. ARGV[2]: the act's own.
+-- KEYS[1]: "{tag}:store". ARGV[1]: {store id, now in ms or 0 for the server's clock, writes seen, aging in ms}.
+-- ARGV[2]: {the act's own arguments}.
 -- Nothing is written before an act has checked all it needs: a script that fails in its middle keeps its first writes.
 if redis.replicate_commands then redis.replicate_commands() end  -- Redis 6: replicate effects, as 7 always does
 local CALL, byte, cut = redis.call, string.byte, string.sub
@@ -62,8 +63,17 @@ local function fields(key, list)
   return all
 end
 
+-- A server whose memory is full refuses the first write of a script if it may take memory, and no other one. New jobs
+-- are refused so. What is there must be worked off, or memory is never free again: that begins with a write that takes
+-- none.
+local NEW_WORK = false
+local function even_when_full()
+  if not NEW_WORK then CALL('DEL', P .. 'none') end
+end
+
 -- The act has written: count it, so that a server that lost writes is noticed.
 local function wrote()
+  even_when_full()
   WRITES = WRITES + 1
   local list = {'writes', WRITES}
   for field, value in pairs(SET) do

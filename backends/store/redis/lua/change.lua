@@ -1,5 +1,5 @@
--- Carrying out what the lifecycle says that an event makes of a row. Acts call `move`, which reads at most; then `flush`,
--- which writes everything in few commands; then `wake`.
+-- Carrying out what the lifecycle says that an event makes of a row. Acts call `move`, which reads at most; then
+-- `flush`, which writes everything in few commands; then `wake`.
 local PUT, DROP, ZPUT, ZDROP, SPUT, SDROP = {}, {}, {}, {}, {}, {}  -- key to a list of arguments
 local COUNT = {}  -- hash to field to a number to be added
 local CHANGED, NEW_DATA = {}, {}  -- ref to row; ref to bytes
@@ -36,8 +36,8 @@ local function queue_of(name)
   local q = QUEUES[name]
   if not q then
     local v = CALL('HMGET', P .. 'q:' .. name, 'paused', 'idle', 'aging', 'depth', 'assigned', 'running')
-    q = {paused = v[1] == '1', idle = v[2] ~= '0', aging = tonumber(v[3] or '') or ASKED[4], depth = tonumber(v[4] or ''),
-      held = (tonumber(v[5]) or 0) + (tonumber(v[6]) or 0)}
+    q = {paused = v[1] == '1', idle = v[2] ~= '0', aging = tonumber(v[3] or '') or ASKED[4],
+      depth = tonumber(v[4] or ''), held = (tonumber(v[5]) or 0) + (tonumber(v[6]) or 0)}
     QUEUES[name] = q
   end
   return q
@@ -212,7 +212,8 @@ local function move(r, event, delay, err, popped)
   if to == DELAYED and delay <= 0 then to = READY end
   local before = r.state
   if before == RUNNING and to ~= COMPLETED then
-    remember_run(r, {r.epoch, r.seq, node_of(r.session), r.assigned, r.taken, r.started, NOW, event_name(event), err or ''})
+    remember_run(r, {r.epoch, r.seq, node_of(r.session), r.assigned, r.taken, r.started, NOW, event_name(event),
+      err or ''})
   elseif event == E_OPERATOR_RETRY then
     remember_run(r, {r.epoch, r.seq, '', 0, 0, 0, NOW, event_name(event), ''})
     r.expires = 0  -- his word goes above it

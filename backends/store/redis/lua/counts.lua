@@ -5,8 +5,8 @@ if not names then
   table.sort(names)
 end
 for i, name in ipairs(names) do
-  local v = CALL('HMGET', P .. 'q:' .. name, 'assigned', 'running', 'failed', 'completed', 'cancelled', 'paused', 'depth',
-    'aging')
+  local v = CALL('HMGET', P .. 'q:' .. name, 'assigned', 'running', 'failed', 'completed', 'cancelled', 'paused',
+    'depth', 'aging')
   out[i] = {name, CALL('ZCARD', P .. 'delayed:' .. name), CALL('ZCARD', P .. 'ready:' .. name)
     + CALL('ZCARD', P .. 'alone:' .. name), tonumber(v[1] or '') or 0, tonumber(v[2] or '') or 0,
     tonumber(v[3] or '') or 0, tonumber(v[4] or '') or 0, tonumber(v[5] or '') or 0, v[6] == '1',

@@ -6,6 +6,7 @@ local _, n = choose(A[6])
 local queue, holds, most, more = full(A[6], A[7])
 if queue then return refuse('full', queue, holds, most, more) end
 add(PUT, P .. 'ticks', A[3], string.format('%.0f', A[5]))
+NEW_WORK = n > 0
 if n > 0 then insert(A[6]) end
 flush()
 wake(false)

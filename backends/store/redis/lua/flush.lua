@@ -46,12 +46,13 @@ end
 local function any_waits()
   for _, name in ipairs(CALL('SMEMBERS', P .. 'queues')) do
     local open = CALL('HGET', P .. 'q:' .. name, 'paused') ~= '1'
-    if open and (CALL('ZCARD', P .. 'ready:' .. name) > 0 or CALL('ZCARD', P .. 'alone:' .. name) > 0) then return true end
+    if open and CALL('ZCARD', P .. 'ready:' .. name) + CALL('ZCARD', P .. 'alone:' .. name) > 0 then return true end
   end
   return false
 end
 
--- Rings the leader, if it waits, for a ready job in a queue that it saw empty; `room`: for any ready job. Rings the others.
+-- Rings the leader, if it waits, for a ready job in a queue that it saw empty; `room`: for any ready job. Rings the
+-- others.
 local function wake(room)
   for topic in pairs(RINGS) do ring(topic) end
   if STORE[5] ~= '1' then return false end

@@ -22,7 +22,8 @@ local more = raised(key, A[5])
 SET.session = session
 wrote()
 CALL('DEL', key, key .. ':a', key .. ':r', key .. ':q', key .. ':c')
-CALL('HSET', key, 'node', A[1], 'boot', A[2], 'info', A[3], 'ttl', A[4], 'counter', 0, 'alone', 0, 'host', A[6], 'pid', A[7])
+CALL('HSET', key, 'node', A[1], 'boot', A[2], 'info', A[3], 'ttl', A[4], 'counter', 0, 'alone', 0, 'host', A[6],
+  'pid', A[7])
 CALL('HSET', P .. 'sessions', A[1], session)
 CALL('HSET', P .. 'nodes', session, A[1])
 replace_pools(key, A[5])

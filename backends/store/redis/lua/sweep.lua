@@ -77,7 +77,8 @@ local function recount()
     end
     local before = CALL('HGETALL', key .. ':q')
     for i = 1, #before, 2 do
-      if tonumber(before[i + 1]) ~= (held[before[i]] or 0) then CALL('HSET', key .. ':q', before[i], held[before[i]] or 0) end
+      local name, n = before[i], held[before[i]] or 0
+      if tonumber(before[i + 1]) ~= n then CALL('HSET', key .. ':q', name, n) end
     end
     if tonumber(CALL('HGET', key, 'alone') or '') ~= alone then CALL('HSET', key, 'alone', alone) end
   end
