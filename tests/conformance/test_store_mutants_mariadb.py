@@ -142,7 +142,7 @@ def keys_looked_at_before(patch: Patch) -> None:
         found = tx.run("producer.key_holder", key).fetchone()
         return take_key(tx, f"{key} of {job_id}", job_id, until_ms) if found is None else found[0]
 
-    edited("producer.key_holder", "unique_key = ?", "unique_key LIKE concat(?, '%')", patch)
+    edited("producer.key_holder", "unique_key = ? LOCK IN SHARE MODE", "unique_key LIKE concat(?, '%')", patch)
     patch.setattr(producer, "take_key", mutant)
 
 

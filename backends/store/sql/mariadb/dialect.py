@@ -55,7 +55,9 @@ _REWRITES: Final = tuple((re.compile(pattern, re.DOTALL), text) for pattern, tex
     (rf"{_OF}node = (\S+) AND ended_ms IS NULL\b", r"\1live_node = \2"),
     # a small table would be read whole otherwise, past rows that others have locked
     (r"(?<!DELETE )\bFROM (\w+_jobs)(\s+WHERE n (?:=|IN) )", r"FROM \1 FORCE INDEX (PRIMARY)\2"),
-    (r"\bFROM (\w+_(?:queues|sessions))(\s+WHERE (?:queue|session) IN )", r"FROM \1 FORCE INDEX (PRIMARY)\2"),
+    (r"(?<!DELETE )\bFROM (\w+_(?:queues|sessions))(\s+WHERE (?:queue|session) (?:=|IN) )",
+     r"FROM \1 FORCE INDEX (PRIMARY)\2"),
+    (r"\bUPDATE (\w+_sessions)\b(?! FORCE)(?=[^;]*\bWHERE session = )", r"UPDATE \1 FORCE INDEX (PRIMARY)"),
     (r"\AUPDATE (\w+_jobs)\b(?! FORCE)(?=.*\bWHERE n (?:=|IN) )", r"UPDATE \1 FORCE INDEX (PRIMARY)"),
 ))
 

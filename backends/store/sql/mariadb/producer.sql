@@ -10,6 +10,11 @@ INSERT IGNORE INTO callboard_jobs (id, queue, state, has_failed_hook, priority, 
 VALUES ?
 RETURNING id
 
+-- Not INSERT IGNORE: it would share the row of a key that is taken, and deadlock with who takes the next of that name.
 -- name: take_key
-DELETE FROM callboard_keys WHERE unique_key = ?1 AND until_ms <= ?4;
-INSERT IGNORE INTO callboard_keys (unique_key, id, until_ms) VALUES (?1, ?2, ?3)
+INSERT INTO callboard_keys (unique_key, id, until_ms) VALUES (?1, ?2, ?3)
+ON DUPLICATE KEY UPDATE id = IF(until_ms <= ?4, ?2, id), until_ms = IF(until_ms <= ?4, ?3, until_ms);
+SELECT 1 FROM callboard_keys WHERE unique_key = ?1 AND id = ?2
+
+-- name: key_holder
+SELECT id FROM callboard_keys WHERE unique_key = ? LOCK IN SHARE MODE
