@@ -113,7 +113,7 @@ class Server:
             self._popen = subprocess.Popen(
                 self._launched(self.command(), self.death_signal),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, start_new_session=True,
-                env={**self.programs.environment(), **self.variables},
+                env={**self._environment(), **self.variables},
             )
         self.pid = self._popen.pid
         end_s, last = time.monotonic() + _READY_S, ""
@@ -141,6 +141,10 @@ class Server:
         start = [sys.executable, "-I", "-S", str(_LAUNCH), str(os.getpid()), str(uid), str(gid), str(int(death_signal))]
         return [*start, *command]
 
+    def _environment(self) -> dict[str, str]:
+        """For its programs. Servers that share a folder for temporary files remove each other's."""
+        return {**self.programs.environment(), "TMPDIR": str(self.folder)}
+
     def run(self, command: list[str]) -> str:
         """Run a program of the server's, as the server's user, to its end; its output.
 
@@ -149,7 +153,7 @@ class Server:
         """
         done = subprocess.run(
             self._launched(command, signal.SIGKILL), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            cwd=self.folder, env=self.programs.environment(), timeout=_READY_S, check=False,
+            cwd=self.folder, env=self._environment(), timeout=_READY_S, check=False,
         )
         if done.returncode:
             raise Broken(f"{command[0]} ended with {done.returncode}: {(done.stdout + done.stderr)[-_LOG_TAIL_BYTES:]}")
