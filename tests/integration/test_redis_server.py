@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -233,8 +233,9 @@ def test_a_server_that_may_evict_jobs_is_refused(server: RedisServer):
 
 
 def test_a_full_server_takes_no_push_says_so_and_works_off_what_it_has(server: RedisServer):
-    with opened(server.url) as store, client(server) as admin:
+    with opened(server.url) as store, client(server) as admin, closing(open_redis_cluster(server.url)) as cluster:
         epoch, session = lead(store)
+        term = cluster.campaign("boot", 30.0)
         store.push([job("a"), job("z")])
         admin.config_set("maxmemory", "1mb")
         with pytest.raises(StoreUnavailable, match="memory is full"):
@@ -243,6 +244,8 @@ def test_a_full_server_takes_no_push_says_so_and_works_off_what_it_has(server: R
         outcome = Outcome(Held(one.ref, one.id, one.token), OutcomeKind.COMPLETED)
         assert store.finish(session, [outcome]).applied == 1, "what is there is worked off"
         assert store.beat(session, POOL).waiting == 0
+        assert cluster.renew(term, 30.0), "the leader goes on"
+        cluster.register(NodeInfo("n", "boot"), 30.0)
         assert store.assign(epoch, Plan()).idle is True
         assert store.close_session(session).doubted == 1
         admin.config_set("maxmemory", "0")

@@ -1,6 +1,6 @@
 -- needs: rows, lifecycle, change, flush
--- A: {refs, ids with their length, epoch and seq as in a row, kinds, more: place to {delay in ms, error or '', result or
--- ''}}.
+-- A: {refs, ids with their length, epoch and seq as in a row, kinds, more: place to
+-- {delay in ms, error or '', result or ''}}.
 local REFS, IDS, TOKENS, KINDS, MORE = A[1], A[2], A[3], A[4], A[5]
 local found = fields(P .. 'rows', REFS)
 local by_ref, stale_ones, quarantined = {}, {}, {}
