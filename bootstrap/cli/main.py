@@ -45,6 +45,7 @@ COMMANDS: Final = {
     "purge": CommandPlace("queues", "purge", "Forget all jobs that wait in a queue."),
     "drain": CommandPlace("queues", "drain", "Give a node nothing new, as before an upgrade."),
     "cluster": CommandPlace("cluster", "cluster", "Look after the cluster backend that a store obeys."),
+    "migrate": CommandPlace("migrate", "migrate", "Make a SQL store's tables, or bring them up to date."),
     "doctor": CommandPlace("doctor", "doctor", "Check settings, store and cluster, and time a round trip."),
 }
 
