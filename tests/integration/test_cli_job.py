@@ -64,7 +64,8 @@ def test_a_jobs_way_is_told_with_its_error_and_arguments(place):
         assert "raise ValueError(text)" in place.ok("job", job_id, "--traceback")
         shown = place.run("job", job_id, "--json").json
         assert shown["timeline"][0]["what"] == "pushed"
-        assert shown["timeline"][-1]["error"]["kind"] == "ValueError"
+        assert [moment["what"] for moment in shown["timeline"]][-2:] == ["fail", "failed"]
+        assert [moment["error"]["kind"] for moment in shown["timeline"] if moment["error"]] == ["ValueError"]
         assert shown["why"]["code"] == "failed"
 
 
