@@ -43,6 +43,7 @@ JOBS_MAX = 8_000
 WAITING_MAX = 300
 LOST_RACE = (Fenced, Conflict, NotFound, QueueFull)
 """What may be answered to who came too late."""
+LEAST = {"assign": 10, "finish": 20, "operate": 5}
 KINDS = [OutcomeKind.COMPLETED] * 8 + [OutcomeKind.RETRY, OutcomeKind.FAILED, OutcomeKind.SNOOZED,
                                        OutcomeKind.HANDED_BACK, OutcomeKind.LOST]
 
@@ -70,13 +71,17 @@ class Crowd:
         self.number = 1
 
     def run(self, seconds: float) -> None:
-        """Let them all act for so long."""
+        """Let them all act for so long, or on a busy machine until each part has done something."""
         parts = [self.leader, self.leader, self.producer, self.producer, self.operator]
         parts += [lambda store, rng, name=name: self.node(store, rng, name) for name in NODES]
         threads = [threading.Thread(target=self._part, args=(number, part)) for number, part in enumerate(parts)]
         for thread in threads:
             thread.start()
         self.over.wait(seconds)
+        for _ in range(100):
+            if self.over.is_set() or all(self.told.done[what] >= least for what, least in LEAST.items()):
+                break
+            self.over.wait(0.3)
         self.over.set()
         for thread in threads:
             thread.join(60.0)

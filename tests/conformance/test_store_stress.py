@@ -11,7 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
-from stresskit import QUEUES, Crowd
+from stresskit import LEAST, QUEUES, Crowd
 
 from callboard.core.records import JobState
 
@@ -41,8 +41,7 @@ def test_a_crowd_of_clients(rig: Rig):
     crowd.drain()
     check_counts(rig)
     told = crowd.told
-    assert told.done["assign"] > 5
-    assert told.done["finish"] > 10
+    assert all(told.done[what] >= least for what, least in LEAST.items()), told.done
     assert len(set(told.pushed)) == len(told.pushed), "an id was new twice"
     assert max(Counter(told.taken).values()) == 1, "a run was taken twice"
     assert len({token for _, token in told.taken}) == len(told.taken), "a token was issued twice"
