@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+from kit import eventually
 
 from callboard.core.errors import StoreUnavailable
 from callboard.core.messages import Crash
@@ -85,8 +86,9 @@ def test_a_worker_that_dies_while_the_store_is_away_leaves_its_outcomes_to_the_n
     node = bench.node(slots=1)
     bench.store.finish = away
     bench.push(3)
-    bench.wait_runs(1)
+    bench.wait_runs(2)  # what this pool takes, before the store has heard of an end
     assert tried.wait(10)
+    eventually(lambda: not node.parts.pools["worker:default"].running(), 10.0, "both have ended: one that runs is lost")
     crash(node, "worker:default", 1)
     bench.store.finish = real
     bench.wait_completed(3)
