@@ -16,8 +16,9 @@ class LifeStore(Protocol):
     def mark_started(self, session: SessionId, jobs: Sequence[Held]) -> tuple[Held, ...]:
         """Note that these runs have begun, each once: the first instant stays.
 
-        Returns those that were refused: their token is not the job's any more, it does not run, or the session has
-        ended. A careful job starts only after it was marked. Never raises SessionEnded.
+        Returns those that were refused: their token is not the job's any more, it does not run, or not in this session,
+        or the session has ended. A careful job starts only after it was marked. Never raises SessionEnded, and is no
+        sign of life.
         """
         ...
 
@@ -35,10 +36,16 @@ class LifeStore(Protocol):
     def set_limits(self, queue: str, limits: QueueLimits) -> None:
         """Order a queue's limits; they replace the earlier ones, and hold for what is pushed from now on.
 
-        A store may let pushes of the same moment pass each other: together they may go beyond max_depth then.
+        A push, or a cron tick, that would leave more than max_depth jobs delayed and ready is refused whole; what comes
+        back (retries, releases, an operator's retry) never is. The aging counts for ranks that are made from now on.
+        Pushes within transactions of their callers don't wait for each other: together they may go beyond max_depth.
         """
         ...
 
     def adopt(self, cluster_id: str, backend: str) -> None:
-        """Take this cluster and backend at the next begin_term, whatever its number; the epoch grows as ever."""
+        """Take this cluster and backend at the next begin_term, whatever its number; the epoch grows as ever.
+
+        The old cluster's claims are refused from now on; its epoch goes on until that term begins. Also for the store's
+        own cluster and backend, whose terms may then start from 1 again.
+        """
         ...

@@ -48,9 +48,11 @@ class OperatorStore(Protocol):
     def retry_failed(self, job_id: str, token: Token | None) -> None:
         """Compare-and-set on the failed row's last token (None: whatever it is): ready again, counts from zero.
 
+        It does not expire any more. A unique key that is held until the job is done is taken again; others are not.
+
         Raises:
             NotFound: Raised when no failed job has that id.
-            Conflict: Raised when the token is another, or its unique key is held by another job.
+            Conflict: Raised when the token is another, or the key that it takes again is another job's.
         """
         ...
 

@@ -76,7 +76,8 @@ class LeaderStore(Protocol):
         """Move the first ready jobs by rank to `assigned` with a new token each; the store issues the tokens.
 
         Never more than the pool's capacity less what it holds; never to a session that has ended or is draining;
-        never from a paused queue. For `take_for` the rows go to `running` at once and are returned.
+        never from a paused queue; never a job that has expired: such a one is cancelled, and the next one given.
+        For `take_for` the rows go to `running` at once and are returned.
         After a plan that gave nothing (an empty one too) the leader waits: the first job that becomes ready in a queue
         that had none rings it, and so does room on a node for what is ready; then no more until it waits again. A
         backlog in one queue silences no other one. Jobs that came since the leader last waited ring at once.
@@ -84,12 +85,16 @@ class LeaderStore(Protocol):
         ...
 
     def promote_due(self, epoch: Epoch, limit: int) -> Promoted:
-        """Move up to `limit` delayed jobs that are due by the store's clock to ready, earliest first."""
+        """Move up to `limit` delayed jobs that are due by the store's clock to ready, earliest first.
+
+        Before that, cancel up to `limit` delayed and ready jobs that have expired, of paused queues too.
+        """
         ...
 
     def end_session(self, epoch: Epoch, session: SessionId, reason: str, counter: int | None = None) -> Released:
         """End a node's session and release its rows, in one act. A session that has ended already releases nothing.
 
+        What had begun (by its start mark) is a loss; what had not goes back uncharged (`core.lifecycle.release_event`).
         With `counter` only if that is the session's counter still: a node that has beaten since the leader looked goes
         by the beat's answer, and starts jobs. Otherwise nothing is changed, and the receipt's `ended` is false.
         """
@@ -134,7 +139,7 @@ class NodeStore(Protocol):
         ...
 
     def close_session(self, session: SessionId) -> Released:
-        """End the node's own session, its children being dead: assigned rows go back, running ones as lost."""
+        """End the node's own session, its children being dead, and release its rows as `end_session` does."""
         ...
 
     def take(

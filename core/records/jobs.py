@@ -69,12 +69,13 @@ class NewJob:
     Attributes:
         body: msgpack of `{"a": {field: value}, "h": headers or absent, "t": tags or absent}`; opaque to the store.
         max_attempts, timeout_s, backoff: None takes the queue's setting on the node that runs it.
-        unique: at most one job holds this key; a push that meets it gets that job's id.
+        unique: at most one job holds this key, whatever its form; a push that meets it gets that job's id.
         has_failed_hook: a failed() step follows when the job fails for good.
         unique_until: how long it holds the key.
         unique_period_s: for UniqueUntil.PERIOD, by the store's clock.
         at_most_once: its handle() never starts twice: what is lost, or asks to be run again, fails for good.
-        expires_s: from the push on, by the store's clock: a run that was not assigned by then never is.
+        expires_s: from the push on, by the store's clock: a run of handle() that was not assigned by then never is,
+            unless an operator retries the job.
         result_ttl_s: how long its result is kept; 0 keeps none.
     """
 

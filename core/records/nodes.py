@@ -154,8 +154,8 @@ class Released:
     """What ending a session did with its rows.
 
     Attributes:
-        handed_back: were only assigned: uncharged.
-        lost: were running: a loss charged, ready again.
+        handed_back: had not begun (were only assigned, or careful and without a start mark): uncharged.
+        lost: had begun: a loss charged, ready again; or cancelled, or failed, because they run at most once.
         quarantined: ids on the failed list now, because their losses ran out.
         ended: False: the session goes on, for it had beaten meanwhile.
         doubted: were running and had no start mark: uncharged, but each runs carefully from now on.

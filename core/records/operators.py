@@ -73,7 +73,8 @@ class JobRecord:
     """A job as an operator sees it.
 
     Attributes:
-        token, node, assigned_ms, taken_ms, started_ms: of its last run; they stay when it has ended.
+        token, node, assigned_ms, taken_ms, started_ms, progress: of its last run; they stay until the next assignment.
+        result: until result_until_ms; None after that, and where the job returned None.
         history: runs before that, and the last one too unless it completed the job or goes on; the newest 20 at most,
             oldest first.
     """
