@@ -180,7 +180,7 @@ def test_a_deposed_leader_changes_nothing_once_the_new_term_has_begun(rounds):
             other.begin_term(claim(number + 2, "next"))
             return other.job(f"a{number}")
 
-        _, seen = race(partial(rig.store.assign, old, plan), begin)
+        seen, _ = race(begin, partial(rig.store.assign, old, plan))
         assert rig.record(f"a{number}") == seen
         rig.depose(number + 2, "next")
         rig.store.cancel(f"a{number}")

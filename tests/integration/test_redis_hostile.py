@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from contextlib import suppress
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -49,6 +48,10 @@ class Scene:
     def key(self, name: str) -> str:
         """A key of the store's."""
         return f"{{{self.name}}}:{name}"
+
+    def everything(self) -> dict[bytes, bytes | None]:
+        """All keys and what they hold."""
+        return {key: self.enemy.dump(key) for key in self.enemy.scan_iter(self.key("*"))}
 
     def push(self, *ids: str, **options: object) -> None:
         """Push jobs."""
@@ -173,8 +176,11 @@ def test_a_key_of_another_type_raises_no_other_error_than_ours(scene: Scene, key
             lambda: scene.store.sweep(scene.epoch, 10), scene.store.counts, lambda: scene.store.cancel("a"),
             lambda: scene.store.jobs(JobState.READY, None, 10), lambda: scene.store.job("a"), scene.store.schedules]
     for act in acts:
-        with suppress(QueueError):  # which one is not the point: nothing else than ours comes out
+        before = scene.everything()
+        try:
             act()
+        except QueueError:  # which one is not the point: nothing else than ours comes out
+            assert scene.everything() == before, "it failed before its first write"
 
 
 def test_random_bytes_in_place_of_any_value(scene: Scene):

@@ -14,8 +14,35 @@ local function each(command, lists)
   for key, list in pairs(lists) do bulk(command, key, list) end
 end
 
+local TYPE_OF = {HSET = 'hash', ZADD = 'zset', SADD = 'set', SREM = 'set', LTRIM = 'list'}
+
+local function check(key, type)
+  local is = CALL('TYPE', key).ok
+  if is ~= type and is ~= 'none' then error('the key ' .. key .. ' is a ' .. is .. ' and no ' .. type) end
+end
+
+local function check_all(lists, type)
+  for key in pairs(lists) do check(key, type) end
+end
+
+-- Nothing of what is written below may fail: the writes before it would stay.
+local function check_keys()
+  check(P .. 'rows', 'hash')
+  check(P .. 'unique', 'hash')
+  check(P .. 'finished', 'list')
+  check_all(DROP, 'hash')
+  check_all(PUT, 'hash')
+  check_all(COUNT, 'hash')
+  check_all(ZDROP, 'zset')
+  check_all(ZPUT, 'zset')
+  check_all(SDROP, 'set')
+  check_all(SPUT, 'set')
+  for _, one in ipairs(LATER) do check(one[2], TYPE_OF[one[1]]) end
+end
+
 local function flush()
   local free = keys_to_free()
+  check_keys()
   local rows = {}
   for ref, r in pairs(CHANGED) do
     rows[#rows + 1] = ref
