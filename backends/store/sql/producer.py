@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from callboard.core.errors import PushOutcomeUnknown, QueueFull
 from callboard.core.lifecycle import landing
@@ -15,12 +16,17 @@ from .taken import pack_backoff
 from .tx import Part, Tx, again
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from callboard.core.records import NewJob
 
     from .dialect import Dialect
 
+
+
+FAR_JOBS: Final = 1_000_000
+FAR_S: Final = 1.0
+"""Nobody pushes so many jobs in so short a time."""
 
 
 class ProducerPart(Part):
@@ -50,7 +56,7 @@ class ProducerPart(Part):
     @again
     def _push(self, jobs: Sequence[NewJob]) -> PushReceipt:
         with self._act(durable=True) as tx:
-            ids, new = push_in(tx, self._dialect, jobs, self._options.queue_max_jobs)
+            ids, new = push_in(tx, self._dialect, jobs, self._bound)
         return PushReceipt(ids, new, tx.rang)
 
     def push_within(self, jobs: Sequence[NewJob], connection: object) -> PushReceipt:
@@ -58,7 +64,7 @@ class ProducerPart(Part):
         if self._dialect.concurrent:  # apart: others would wait for a new queue's row until the caller commits
             self._know_queues(sorted({job.queue for job in jobs}))
         with self._visit(connection) as tx:
-            ids, new = push_in(tx, self._dialect, jobs, self._options.queue_max_jobs)
+            ids, new = push_in(tx, self._dialect, jobs, self._bound)
         return PushReceipt(ids, new, rang=False)
 
     @again
@@ -72,15 +78,31 @@ class ProducerPart(Part):
             return tx.now_ms
 
 
-def push_in(
-    tx: Tx, dialect: Dialect, jobs: Sequence[NewJob], queue_max_jobs: int
-) -> tuple[tuple[str, ...], int]:
+class Bound:
+    """How many jobs of one queue may wait or run; a queue that is far from it is not counted for each push."""
+
+    def __init__(self, most: int) -> None:
+        """No queue was counted yet."""
+        self.most = most
+        self._far: dict[str, float] = {}
+
+    def is_far(self, queue: str) -> bool:
+        """It was far from its bound a moment ago: whatever was pushed since, it has not reached it."""
+        return time.monotonic() < self._far.get(queue, 0.0)
+
+    def note(self, queue: str, live: int) -> None:
+        """The queue has so many."""
+        if self.most - live > FAR_JOBS:
+            self._far[queue] = time.monotonic() + FAR_S
+
+
+def push_in(tx: Tx, dialect: Dialect, jobs: Sequence[NewJob], bound: Bound) -> tuple[tuple[str, ...], int]:
     """Push within a transaction: the ids in the store, and how many are new.
 
     Raises:
         QueueFull: Raised, and the transaction must be undone, when a queue would hold too many.
     """
-    aging = _aging(tx, sorted({job.queue for job in jobs}))
+    aging, limited = _aging(tx, sorted({job.queue for job in jobs}))
     states = [landing(JobState.DELAYED, job.delay_s) for job in jobs]
     holders, took = _holders(tx, jobs)
     rows = [_row(job, state, tx.now_ms, aging[job.queue]) for job, state in zip(jobs, states, strict=True)
@@ -100,20 +122,29 @@ def push_in(
         tx.moved(queue, None, state, k)
         if state is JobState.READY:
             tx.became_ready(queue)
-    for queue in {queue for queue, _ in pushed}:
-        live, depth, max_depth = tx.run("producer.live_jobs", queue).fetchone() or (0, 0, None)
-        more = pushed[queue, JobState.READY] + pushed[queue, JobState.DELAYED]
-        if live + more > queue_max_jobs:
-            raise QueueFull(f"queue {queue} would hold {live + more:,} jobs that are not done, its limit is "
-                            f"{queue_max_jobs:,}; push again later")
-        if max_depth is not None and depth + more > max_depth:
-            raise QueueFull(f"{depth + more:,} jobs would wait in queue {queue}, its limit is {max_depth:,} "
-                            "(`callboard limit`); push again later")
+    _refuse_too_many(tx, pushed, bound, limited)
     return ids, len(new)
 
 
-def _aging(tx: Tx, queues: Sequence[str]) -> dict[str, float]:
-    """Seconds by queue; queues that are new are known from now on."""
+def _refuse_too_many(
+    tx: Tx, pushed: Counter[tuple[str, JobState]], bound: Bound, limited: Collection[str]
+) -> None:
+    for queue in {queue for queue, _ in pushed}:
+        if bound.is_far(queue) and queue not in limited:
+            continue
+        live, depth, max_depth = tx.run("producer.live_jobs", queue).fetchone() or (0, 0, None)
+        more = pushed[queue, JobState.READY] + pushed[queue, JobState.DELAYED]
+        bound.note(queue, live + more)
+        if live + more > bound.most:
+            raise QueueFull(f"queue {queue} would hold {live + more:,} jobs that are not done, its limit is "
+                            f"{bound.most:,}; push again later")
+        if max_depth is not None and depth + more > max_depth:
+            raise QueueFull(f"{depth + more:,} jobs would wait in queue {queue}, its limit is {max_depth:,} "
+                            "(`callboard limit`); push again later")
+
+
+def _aging(tx: Tx, queues: Sequence[str]) -> tuple[dict[str, float], Sequence[str]]:
+    """Seconds by queue, and the queues that have a depth; queues that are new are known from now on."""
     found: dict[str, int | None] = {}
     limited: list[str] = []
     for queue, aging_ms, max_depth in tx.run("producer.queues_of", tx.array(queues)):
@@ -123,7 +154,7 @@ def _aging(tx: Tx, queues: Sequence[str]) -> dict[str, float]:
     if limited:  # pushes into them follow each other: each sees what the one before has added
         tx.lock("producer.lock_queues", tx.array(sorted(limited)))
     tx.many("node.know_queue", [(queue,) for queue in queues if queue not in found])
-    return {queue: tx.know_aging(queue, found.get(queue)) for queue in queues}
+    return {queue: tx.know_aging(queue, found.get(queue)) for queue in queues}, limited
 
 
 def _row(job: NewJob, state: JobState, now_ms: int, aging_s: float) -> tuple[object, ...]:

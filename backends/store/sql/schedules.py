@@ -52,7 +52,7 @@ class SchedulePart(Part):
             if not tx.run("operator.move_tick", tick_ms, schedule, last_tick_ms).rowcount:
                 return False
             if jobs:
-                push_in(tx, self._dialect, jobs, self._options.queue_max_jobs)
+                push_in(tx, self._dialect, jobs, self._bound)
             return True
 
 

@@ -9,7 +9,7 @@ from .assign import AssignPart
 from .leader import LeaderPart
 from .node import NodePart
 from .operator import OperatorPart
-from .producer import ProducerPart
+from .producer import Bound, ProducerPart
 from .reads import ReadPart
 from .schedules import SchedulePart
 from .sweep import SweepPart
@@ -54,6 +54,7 @@ class SqlStore(
         self._dialect = dialect
         self._bells = bells
         self._options = options
+        self._bound = Bound(options.queue_max_jobs)
         with database.read() as (_, row):
             self._store_id = row.store_id
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from .dialect import Connection, Database, Dialect, Result
     from .options import SqlStoreOptions
+    from .producer import Bound
 
 DELAYED: Final = 0
 READY: Final = 1
@@ -238,6 +239,7 @@ class Part:
     _database: Database
     _dialect: Dialect
     _options: SqlStoreOptions
+    _bound: Bound
     _store_id: str
     _bell: tuple[object, ...] = ()
     """What `bells.wake` needs besides, to ring the leader."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +27,10 @@ _SETTINGS: Final = {
     "default_transaction_isolation": "read committed",
     "client_min_messages": "error",
 }
+
+
+_TIMED: Final = "timeout" in inspect.signature(psycopg.Connection.wait).parameters  # since psycopg 3.3
+_TimeUp: Final[type[Exception]] = getattr(psycopg.errors, "_WaitTimeout", TimeoutError)
 
 
 class Rows:
@@ -61,7 +66,16 @@ class Waiting(psycopg.Connection[Any]):
 
     def wait(self, gen: Generator[Any, Any, Any], *args: Any, **kwargs: Any) -> Any:
         """As psycopg's, until the deadline."""
-        return super().wait(gen if self.deadline_s is None else self._until(gen), *args, **kwargs)
+        if self.deadline_s is None:
+            return super().wait(gen, *args, **kwargs)
+        if not _TIMED:
+            return super().wait(self._until(gen), *args, **kwargs)
+        kwargs["timeout"] = max(0.001, self.deadline_s - time.monotonic())
+        try:
+            return super().wait(gen, *args, **kwargs)
+        except _TimeUp:
+            self.pgconn.finish()
+            raise psycopg.OperationalError("no answer from the server in time") from None
 
     def _until(self, gen: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
         try:
