@@ -14,12 +14,14 @@ from callboard.core.errors import InvalidArgument
 PACKAGES = files("callboard.backends.store.sql"), files("callboard.backends.cluster")
 DIALECTS = {"sqlite": sqlite_dialect, "postgresql": postgresql_dialect, "mariadb": mariadb_dialect}
 GIVES = {"leader.give_jobs", "leader.give_n", "leader.give_alone"}
-GUESTS = {"store.add_guest_counts", "sweep.fold_counts", "sweep.upkeep"}
+FOLDED = {"sweep.guest_counts", "sweep.drop_guest_counts"}
 POLLED = {"bells.rung", "bells.drop_old", "bells.woken"}
+KEPT_UP = {"sweep.fold_counts", "sweep.upkeep"}
 LACKS = {
-    "sqlite": {"bells.wake", "bells.missed", "bells.ring", *GIVES, *POLLED, *GUESTS},
-    "postgresql": {"store.set_anchor", *POLLED},
-    "mariadb": {"store.set_anchor", "store.is_there", *GIVES, *GUESTS},
+    "sqlite": {"bells.wake", "bells.missed", "bells.ring", "store.add_guest_counts",
+               *GIVES, *POLLED, *FOLDED, *KEPT_UP},
+    "postgresql": {"store.set_anchor", *POLLED, *FOLDED},
+    "mariadb": {"store.set_anchor", *GIVES, *KEPT_UP},
 }
 """Statements that only others need."""
 

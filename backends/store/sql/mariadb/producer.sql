@@ -10,11 +10,11 @@ INSERT IGNORE INTO callboard_jobs (id, queue, state, has_failed_hook, priority, 
 VALUES ?
 RETURNING id
 
--- Not INSERT IGNORE: it would share the row of a key that is taken, and deadlock with who takes the next of that name.
+-- The row is locked first: INSERT IGNORE alone would share that of a key which is taken, and deadlock with who takes it.
 -- name: take_key
-INSERT INTO callboard_keys (unique_key, id, until_ms) VALUES (?1, ?2, ?3)
-ON DUPLICATE KEY UPDATE id = IF(until_ms <= ?4, ?2, id), until_ms = IF(until_ms <= ?4, ?3, until_ms);
-SELECT 1 FROM callboard_keys WHERE unique_key = ?1 AND id = ?2
+SELECT 1 FROM callboard_keys FORCE INDEX (PRIMARY) WHERE unique_key = ?1 FOR UPDATE;
+DELETE FROM callboard_keys WHERE unique_key = ?1 AND until_ms <= ?4;
+INSERT IGNORE INTO callboard_keys (unique_key, id, until_ms) VALUES (?1, ?2, ?3) RETURNING 1
 
 -- name: key_holder
 SELECT id FROM callboard_keys WHERE unique_key = ? LOCK IN SHARE MODE

@@ -9,6 +9,7 @@ from callboard.backends.store.sql.mariadb.bells import POLL_MAX_S, POLL_MIN_S, M
 from callboard.backends.store.sql.mariadb.connection import connect
 from callboard.backends.store.sql.mariadb.database import Database
 from callboard.backends.store.sql.mariadb.dialect import TEXT_MAX, mariadb_dialect
+from callboard.backends.store.sql.mariadb.guest import GuestConnection, visit
 from callboard.backends.store.sql.mariadb.pool import CONNECTIONS_MAX
 from callboard.backends.store.sql.mariadb.schema import prepare
 from callboard.backends.store.sql.options import SqlStoreOptions
@@ -18,10 +19,11 @@ from callboard.core.records import Characteristics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from callboard.backends.store.sql.mariadb.address import Address
     from callboard.backends.store.sql.mariadb.schema import Server
-    from callboard.backends.store.sql.tx import StoreRow
+    from callboard.backends.store.sql.tx import StoreRow, Tx
 
 _DEFAULTS: Final = SqlStoreOptions()
 
@@ -61,6 +63,7 @@ class MariadbStore(SqlStore):
                  f"and less often, down to every {POLL_MAX_S * 1000:.0f} ms; on one machine they are heard at once"),
                 f"ids, names and keys of up to {TEXT_MAX} characters",
                 f"{self._options.queue_max_jobs:,} jobs of a queue that wait or run; a push beyond raises QueueFull",
+                "what is pushed in a caller's own transaction rings nobody at its commit: the leader polls",
                 "a failover to a replica that lacks acknowledged commits loses them",
                 *galera,
             ),
@@ -69,6 +72,16 @@ class MariadbStore(SqlStore):
     def _now_ms(self, row: StoreRow) -> int:
         server_ms: int = row.clock[0]
         return server_ms if self._time_ms is None else self._time_ms(server_ms)
+
+    def _tidy_up(self, tx: Tx) -> None:
+        found = tx.run("sweep.guest_counts").fetchall()
+        for queue, _, *counts in found:
+            for column, jobs in enumerate(counts):
+                tx.count(queue, column, jobs)
+        tx.many("sweep.drop_guest_counts", [row[:2] for row in found])
+
+    def _guest(self, connection: object) -> AbstractContextManager[GuestConnection]:
+        return visit(connection, self._database.name)
 
     def _told(self, topic: str) -> None:
         """The leader is awake before it is rung: else it could say meanwhile that it waits, and not be believed."""

@@ -1,3 +1,6 @@
+-- name: is_there
+SELECT 1 FROM information_schema.tables WHERE table_schema = database() AND table_name = 'callboard_store'
+
 -- name: row
 SELECT schema_version, store_id, epoch, owner, cluster_id, backend, term_number, 0,
     CAST(unix_timestamp(sysdate(3)) * 1000 AS SIGNED)
@@ -38,3 +41,12 @@ ON DUPLICATE KEY UPDATE held = held + VALUES(held)
 -- name: any_ready
 SELECT 1 FROM callboard_counts c JOIN callboard_queues q ON q.queue = c.queue
 WHERE q.paused = 0 GROUP BY c.queue HAVING sum(c.ready) > 0 LIMIT 1
+
+-- A caller's own transaction may take long: its counters are rows that nobody else writes to, until a sweep folds them.
+-- name: add_guest_counts
+INSERT INTO callboard_counts (queue, shard, `delayed`, ready, assigned, running, failed, finished, completed, cancelled)
+VALUES (?, -@@pseudo_thread_id, ?, ?, ?, ?, ?, ?, ?, ?)
+ON DUPLICATE KEY UPDATE
+    `delayed` = `delayed` + VALUES(`delayed`), ready = ready + VALUES(ready), assigned = assigned + VALUES(assigned),
+    running = running + VALUES(running), failed = failed + VALUES(failed), finished = finished + VALUES(finished),
+    completed = completed + VALUES(completed), cancelled = cancelled + VALUES(cancelled)

@@ -41,3 +41,10 @@ DELETE h FROM (
     SELECT session FROM callboard_sessions FORCE INDEX (callboard_sessions_ended)
     WHERE ended_ms > 0 ORDER BY ended_ms DESC LIMIT 1000 {lock skip}) AS old
 STRAIGHT_JOIN callboard_held h FORCE INDEX (PRIMARY) ON h.session = old.session
+
+-- name: guest_counts
+SELECT queue, shard, `delayed`, ready, assigned, running, failed, finished, completed, cancelled
+FROM callboard_counts FORCE INDEX (PRIMARY) WHERE shard < 0 ORDER BY queue, shard LIMIT 1000 FOR UPDATE SKIP LOCKED
+
+-- name: drop_guest_counts
+DELETE FROM callboard_counts WHERE queue = ? AND shard = ?
