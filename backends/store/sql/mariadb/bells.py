@@ -8,6 +8,7 @@ import secrets
 import threading
 import time
 from contextlib import suppress
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from pymysql.err import MySQLError
@@ -35,6 +36,7 @@ _PAUSE_MIN_S: Final = 0.1
 _PAUSE_MAX_S: Final = 5.0
 _KEEP_S: Final = 600
 _TIDY_S: Final = 60.0
+_TOPIC_CHARS: Final = 64  # as wide as the column
 
 
 class MariadbBells:
@@ -152,7 +154,8 @@ class MariadbBells:
                 if self._closed:
                     return
                 if topics:
-                    self._hear(topics, connection.run(self._statements["bells.rung"], (Many(topics),)).fetchall())
+                    keys = Many(_key(topic) for topic in topics)
+                    self._hear(topics, connection.run(self._statements["bells.rung"], (keys,)).fetchall())
                 lively = time.monotonic() - self._lively_s < _LIVELY_S
                 poll_s = POLL_MIN_S if lively else min(poll_s * _SLOWER, POLL_MAX_S)
         finally:
@@ -171,19 +174,19 @@ class MariadbBells:
 
     def _send(self, connection: MariadbConnection, topics: Sequence[str]) -> None:
         now_s = round(time.time())
-        rows = [Many((topic, secrets.randbits(63), self._sender, now_s)) for topic in topics]
+        rows = [Many((_key(topic), secrets.randbits(63), self._sender, now_s)) for topic in topics]
         connection.run(self._statements["bells.ring"], (Listed(rows),))
         if time.monotonic() - self._tidy_s > _TIDY_S:
             self._tidy_s = time.monotonic()
             connection.run(self._statements["bells.drop_old"], (_KEEP_S,))
 
     def _hear(self, topics: Sequence[str], rows: Sequence[Any]) -> None:
-        found = {topic: (rung, sender) for topic, rung, sender in rows}
+        found = {key: (rung, sender) for key, rung, sender in rows}
         heard: list[str] = []
         with self._changed:
             missed, self._deaf = self._deaf, False
             for topic in topics:
-                rung, sender = found.get(topic, (0, ""))
+                rung, sender = found.get(_key(topic), (0, ""))
                 before = self._seen.get(topic)
                 if topic in self._listeners:
                     self._seen[topic] = rung
@@ -196,6 +199,13 @@ class MariadbBells:
             self._changed.notify_all()
         for topic in heard:
             self._here.ring(topic)
+
+
+def _key(topic: str) -> str:
+    """The topic's name in the table: of a long one, a digest."""
+    if len(topic) <= _TOPIC_CHARS:
+        return topic
+    return f"#{sha256(topic.encode()).hexdigest()[: _TOPIC_CHARS - 1]}"
 
 
 class _Handle:
