@@ -10,7 +10,7 @@ from callboard.core.codec import decode, encode
 from callboard.core.errors import InvalidArgument, UsageError
 from callboard.core.job import Job
 from callboard.core.options import did_you_mean
-from callboard.core.registry import JobDefinition, decode_body, fields_of, registry
+from callboard.core.registry import JobDefinition, fields_of, read_body, registry
 from callboard.jobs import BoundJob, FunctionJob
 from callboard.testing.queues import store_of
 from callboard.testing.report import call_text, listing
@@ -33,6 +33,7 @@ class PushedJob:
         arguments: as plain data, those that were left to their defaults not among them.
         delay_s: seconds before it may start.
         max_attempts, timeout_s: None where neither the push nor the job's class says.
+        expires_s: seconds from the push; None: never.
     """
 
     id: str
@@ -45,6 +46,9 @@ class PushedJob:
     unique: str | None
     max_attempts: int | None
     timeout_s: float | None
+    tags: tuple[str, ...] = ()
+    at_most_once: bool = False
+    expires_s: float | None = None
 
     def __str__(self) -> str:
         """One line for a person."""
@@ -57,6 +61,10 @@ class PushedJob:
             parts.append(f"unique {self.unique!r}")
         if self.headers:
             parts.append(f"headers {self.headers!r}")
+        if self.tags:
+            parts.append(f"tags {', '.join(self.tags)}")
+        if self.at_most_once:
+            parts.append("at most once")
         return ", ".join(parts)
 
 
@@ -157,9 +165,9 @@ def _all(queue: Queue) -> list[PushedJob]:
 
 
 def _pushed(job: NewJob) -> PushedJob:
-    arguments, headers = decode_body(job.body)
+    arguments, headers, tags = read_body(job.body)
     return PushedJob(job.id, job.name, job.queue, arguments, headers, job.delay_s, job.priority, job.unique,
-                     job.max_attempts, job.timeout_s)
+                     job.max_attempts, job.timeout_s, tags, job.at_most_once, job.expires_s)
 
 
 def _matching(everything: list[PushedJob], wanted: _Wanted | None) -> list[PushedJob]:
