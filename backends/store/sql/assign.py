@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from callboard.core.records import AssignReceipt, SessionId, TakenJob, Token
 
 from .giving import Give
-from .release import expire
+from .release import expire, expired
 from .taken import free_started, taken, unpack_queues
 from .tx import ASSIGNED, READY, RUNNING, Part, Tx, again
 
@@ -119,8 +119,8 @@ class AssignPart(Part):
     def assign(self, epoch: Epoch, plan: Plan, take_for: SessionId | None = None) -> AssignReceipt:
         """See the port. A power loss may undo it: its epoch is over then, so its tokens are never issued again."""
         with self._fenced(epoch) as tx:
-            _hold(tx, plan)
             if not plan.empty:
+                _hold(tx, plan)
                 expire(tx, EXPIRED_MAX, only_ready=True)
             handout = _Handout(tx, self._dialect, epoch.number, take_for)
             for alone in plan.isolated:
@@ -137,11 +137,16 @@ class AssignPart(Part):
 
 def _hold(tx: Tx, plan: Plan) -> None:
     """No session of the plan can end, nothing else be assigned to it, and no queue be paused, until this is done."""
-    if not plan.empty:
-        queues = {order.job.queue for order in plan.isolated} | {order.queue for order in plan.assignments}
-        sessions = {order.session for order in plan.isolated} | {order.session for order in plan.assignments}
-        tx.lock("leader.lock_sessions", tx.array(sorted(sessions)))
-        tx.lock("leader.lock_queues", tx.array(sorted(queues)))
+    queues = sorted({order.job.queue for order in plan.isolated} | {order.queue for order in plan.assignments})
+    sessions = sorted({order.session for order in plan.isolated} | {order.session for order in plan.assignments})
+    tx.lock("leader.lock_sessions", tx.array(sessions))
+    tx.lock("leader.lock_queues", tx.array(queues))
+    tx.ahead(
+        expired(tx, EXPIRED_MAX, only_ready=True),
+        *[(name, session) for session in sessions
+          for name in ("leader.session_for", "leader.pools_of", "leader.held_of")],
+        *[("leader.paused", queue) for queue in queues],
+    )
 
 
 def _wait(tx: Tx) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -70,6 +70,15 @@ class Connection(Protocol):
 
         Only where `Dialect.concurrent`. A hint: nothing is raised if it fails.
         """
+        ...
+
+
+@runtime_checkable
+class Ahead(Protocol):
+    """A connection that runs statements in one round trip."""
+
+    def run_each(self, calls: Sequence[tuple[str, Sequence[object]]], /) -> Sequence[Result]:
+        """Run statements in their order; what each gave."""
         ...
 
 

@@ -98,8 +98,9 @@ class NodePart(Part):
     ) -> tuple[TakenJob, ...]:
         """See the port. A power loss may undo it: the row is released with its session then."""
         with self._act() as tx:
-            tx.live_session(session)
             mine = tx.array(list(queues))
+            tx.ahead(("store.live_session", session), ("node.assigned_jobs", session, mine))
+            tx.live_session(session)
             rows = tx.run("node.assigned_jobs", session, mine).fetchall()
             found = _missing(tx, session, frozenset(queues), holding) if holding is not None else []
             tx.many("node.take", [(tx.now_ms, row[0]) for row in rows])

@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 
 
 
+def expired(tx: Tx, limit: int, *, only_ready: bool) -> tuple[str, int, int, int]:
+    """The statement that finds what has expired, and its values."""
+    return "changes.rows_expired", int(JobState.READY if only_ready else JobState.DELAYED), tx.now_ms, limit
+
+
 def expire(tx: Tx, limit: int, *, only_ready: bool = False) -> int:
     """Cancel up to `limit` jobs that wait and have expired; how many."""
-    least = int(JobState.READY if only_ready else JobState.DELAYED)
-    rows = [Row(*one) for one in tx.run("changes.rows_expired", least, tx.now_ms, limit)]
+    rows = [Row(*one) for one in tx.run(*expired(tx, limit, only_ready=only_ready))]
     if rows:
         changes = Changes(tx)
         for row in rows:

@@ -132,10 +132,20 @@ class Link:
     def run(self, statement: str, values: Sequence[object] = (), /) -> Rows:
         """Run a statement, and fetch what it gives."""
         if self._queued:
-            return self._run_all(statement, values)
+            return self.run_each([(statement, values)])[0]
         self._raw.deadline_s = time.monotonic() + self._busy_s + _GRACE_S
         self._cursor.execute(statement, values)
         return Rows(self._cursor.fetchall() if self._cursor.description else [], self._cursor.rowcount)
+
+    def run_each(self, calls: Sequence[tuple[str, Sequence[object]]], /) -> list[Rows]:
+        """Run what is queued and these, in one round trip; what these gave."""
+        queued, self._queued = self._queued, []
+        self._raw.deadline_s = time.monotonic() + self._busy_s + _GRACE_S
+        with self._raw.pipeline():
+            for statement, values in queued:
+                self._raw.cursor().execute(statement, values)
+            cursors = [self._raw.cursor(binary=True).execute(statement, values) for statement, values in calls]
+        return [Rows(cursor.fetchall() if cursor.description else [], cursor.rowcount) for cursor in cursors]
 
     def do(self, statement: str, values: Sequence[object] = (), /) -> None:
         """Run a statement whose answer nobody needs, some time before the commit."""
@@ -199,15 +209,6 @@ class Link:
             self._raw.execute("ROLLBACK")
         except psycopg.Error:
             self._raw.close()
-
-    def _run_all(self, statement: str, values: Sequence[object]) -> Rows:
-        queued, self._queued = self._queued, []
-        self._raw.deadline_s = time.monotonic() + self._busy_s + _GRACE_S
-        with self._raw.pipeline():
-            for before, its_values in queued:
-                self._raw.cursor().execute(before, its_values)
-            cursor = self._raw.cursor(binary=True).execute(statement, values)
-        return Rows(cursor.fetchall() if cursor.description else [], cursor.rowcount)
 
     def _set_up(self) -> None:
         busy_ms = round(self._busy_s * 1000)
