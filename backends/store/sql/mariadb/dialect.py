@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from callboard.backends.store.sql.dialect import Dialect
 from callboard.backends.store.sql.mariadb.connection import MESSAGE_CHARS
-from callboard.backends.store.sql.mariadb.literals import Listed, Many
+from callboard.backends.store.sql.mariadb.literals import Listed, Many, Written, literal
 from callboard.backends.store.sql.statements import PREFIX, load
 from callboard.core.errors import InvalidArgument
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 TEXT_MAX: Final = 255
 """Characters of an id, a name, a key."""
+_NAMES: Final = (0, 1, 8, 12)
+"""Where id, queue, name and unique key are in the row of a new job."""
 _MACROS: Final = {
     "by": "FORCE INDEX ({})",
     "scan": "FORCE INDEX (PRIMARY)",
@@ -112,21 +114,20 @@ def give(tx: Tx, order: Give) -> list[tuple[Any, ...]]:
 def insert(tx: Tx, rows: Sequence[tuple[Any, ...]]) -> Collection[str]:
     """Write new jobs in as few statements as fit into messages; see `giving.insert`."""
     for row in rows:
-        for value in row:
-            if isinstance(value, str) and len(value) > TEXT_MAX:
-                raise InvalidArgument(f"{value[:60]!r}... is longer than the {TEXT_MAX} characters that can be stored")
-    return [job_id for part in _parts(rows) for (job_id,) in tx.run("producer.insert", Listed(part)).fetchall()]
+        for place in _NAMES:
+            if row[place] is not None and len(row[place]) > TEXT_MAX:
+                raise InvalidArgument(f"{row[place][:60]!r}... is longer than the {TEXT_MAX} characters that can be "
+                                      "stored")
+    texts = [Written(literal(Many(row))) for row in rows]
+    return [job_id for part in _parts(texts) for (job_id,) in tx.run("producer.insert", Listed(part)).fetchall()]
 
 
-def _parts(rows: Sequence[tuple[Any, ...]]) -> Iterator[list[Many]]:
+def _parts(texts: Sequence[Written]) -> Iterator[Sequence[Written]]:
     """Rows for one statement each."""
-    part: list[Many] = []
-    chars = 0
-    for row in rows:
-        size = 2 * sum(len(value) for value in row if isinstance(value, (str, bytes))) + 400
-        if part and chars + size > MESSAGE_CHARS:
-            yield part
-            part, chars = [], 0
-        part.append(Many(row))
-        chars += size
-    yield part
+    begin = chars = 0
+    for place, text in enumerate(texts):
+        if chars and chars + len(text) > MESSAGE_CHARS:
+            yield texts[begin:place]
+            begin, chars = place, 0
+        chars += len(text)
+    yield texts[begin:]

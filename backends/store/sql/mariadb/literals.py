@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from math import isfinite
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from callboard.core.errors import InvalidArgument
 
@@ -20,11 +20,20 @@ _VALUE: Final = re.compile(r"\?(\d*)")
 _INT_MIN: Final = -(1 << 63)
 _INT_MAX: Final = (1 << 63) - 1
 _BY_N: Final = re.compile(r"\sWHERE n = \?(\d*)\Z")
+_BY_TOKEN: Final = re.compile(
+    r"(.*\bWHERE )n = \? AND id = \? AND epoch = \? AND seq = \? AND session = \?(.*)", re.DOTALL)
+_TOKEN: Final = 5
 _VALUES: Final = re.compile(r"(INSERT .*\bVALUES )(\([^()]*\))(.*)", re.DOTALL)
 
 
 class Many(tuple[object, ...]):
     """Values that are one in a statement: `IN ?`, or a row of `VALUES`."""
+
+    __slots__ = ()
+
+
+class Written(str):
+    """SQL already."""
 
     __slots__ = ()
 
@@ -35,32 +44,47 @@ class Listed(tuple[object, ...]):
     __slots__ = ()
 
 
-def literal(value: object) -> str:  # noqa: PLR0911 - a kind of value each
+def literal(value: object) -> str:
     """The value as SQL.
 
     Raises:
         InvalidArgument: Raised when MariaDB can't keep it.
     """
-    if isinstance(value, int):
-        if not _INT_MIN <= value <= _INT_MAX:
-            raise InvalidArgument("a whole number of more than 64 bits can't be stored")
-        return str(int(value))
-    if value is None:
-        return "NULL"
-    if isinstance(value, str):
-        return _text(value)
-    if isinstance(value, bytes):
-        return f"x'{value.hex()}'"
-    if isinstance(value, float) and isfinite(value):
-        return repr(value)
-    if isinstance(value, Many):
-        return f"({','.join(map(literal, value))})" if value else "(NULL)"
-    if isinstance(value, Listed):
-        return ",".join(map(literal, value))
+    write = _WRITERS.get(type(value))
+    if write is not None:
+        return str(write(value))
+    if isinstance(value, Written):
+        return str(value)
+    for kind, write_kind in _WRITERS.items():  # an IntEnum, say
+        if isinstance(value, kind):
+            return str(write_kind(value))
     raise InvalidArgument(f"{str(value)[:60]!r} can't be stored")
 
 
-def _text(value: str) -> str:
+def _int(value: Any) -> str:
+    if not _INT_MIN <= value <= _INT_MAX:
+        raise InvalidArgument("a whole number of more than 64 bits can't be stored")
+    return str(int(value))
+
+
+def _float(value: Any) -> str:
+    if not isfinite(value):
+        raise InvalidArgument(f"{value!r} can't be stored")
+    return repr(float(value))
+
+
+def _many(values: Any) -> str:
+    if not values:
+        return "(NULL)"
+    get = _WRITERS.get  # once a value of each row that is pushed
+    return f"({','.join([write(value) if (write := get(type(value))) else literal(value) for value in values])})"
+
+
+def _listed(values: Any) -> str:
+    return ",".join(map(literal, values))
+
+
+def _text(value: Any) -> str:
     if _PLAIN.match(value):
         return f"'{value}'"
     try:
@@ -69,10 +93,16 @@ def _text(value: str) -> str:
         raise InvalidArgument(f"{value[:60]!r} is no text that can be stored", cause=error) from error
 
 
+_WRITERS: Final[dict[type, Any]] = {
+    int: _int, str: _text, bytes: lambda value: f"x'{value.hex()}'", float: _float, Many: _many, Listed: _listed,
+    type(None): lambda _: "NULL",
+}
+
+
 class Statement:
     """A statement with the places of its values."""
 
-    __slots__ = ("_numbered", "_order", "_parts", "_rows", "by_n")
+    __slots__ = ("_by_token", "_numbered", "_order", "_parts", "_rows", "by_n")
 
     def __init__(self, text: str) -> None:
         """Find the places: `?`, or `?1`, `?2` where one is used twice."""
@@ -83,6 +113,8 @@ class Statement:
         by_n = _BY_N.search(text)
         self.by_n = by_n is not None and self._order[-1] == max(self._order) and self._order.count(self._order[-1]) == 1
         found = _VALUES.fullmatch(text)
+        by_token = _BY_TOKEN.fullmatch(text)
+        self._by_token = (Statement(by_token[1]), by_token[2]) if by_token is not None else None
         whole = found is not None and "?" not in found[3]
         self._rows = (found[1], Statement(found[2]), found[3]) if found is not None and whole else None
 
@@ -106,6 +138,8 @@ class Statement:
             return [head + chunk + tail for chunk in _chunks([values.filled(row) for row in rows], ",", max_chars)]
         if self.by_n:
             return self._grouped(rows, max_chars)
+        if self._by_token is not None:
+            return self._of_tokens(*self._by_token, rows)
         return [self.filled(row) for row in rows]
 
     def _grouped(self, rows: Sequence[tuple[object, ...]], max_chars: int) -> list[str]:
@@ -122,6 +156,17 @@ class Statement:
             numbers = [str(n) for n in sorted(found)]
             texts += [f"{filled}n IN ({chunk})" for chunk in _chunks(numbers, ",", max_chars)]
         return texts
+
+
+    @staticmethod
+    def _of_tokens(head: Statement, tail: str, rows: Sequence[tuple[object, ...]]) -> list[str]:
+        """Runs that get the same values: found by n, and each compared whole."""
+        groups: dict[tuple[object, ...], list[tuple[object, ...]]] = {}
+        for row in rows:
+            groups.setdefault(row[:-_TOKEN], []).append(row[-_TOKEN:])
+        return [
+            f"{head.filled(values)}n IN {literal(Many(run[0] for run in found))} AND (n, id, epoch, seq, session) IN "
+            f"{literal(Many(Many(run) for run in found))}{tail}" for values, found in groups.items()]
 
 
 def _chunks(texts: Sequence[str], glue: str, max_chars: int) -> list[str]:
