@@ -124,8 +124,9 @@ def play(nodes, number):
 def test_a_store_that_is_away_for_a_while_loses_and_kills_and_rescues_nothing(fleet, kind):
     nodes = fleet(kind=kind, slots=SLOTS, lease_ttl_s=1.0, session_ttl_s=SESSION_TTL_S)
     nodes.start_all("n1", "n2")
-    ids, landings = [], []
-    before = {node.pid: rss_bytes(node.pid) for node in nodes.nodes.values()}
+    ids, landings = nodes.queue.push_many(faultjobs.work.bind(0.01) for _ in range(200)), []
+    hold(nodes.settle(30), "G8", "not everything ended before the first outage")
+    before = {node.pid: rss_bytes(node.pid) for node in nodes.nodes.values()}  # what loads late has been loaded
     for number in range(OUTAGES):
         pushed, took_s = play(nodes, number)
         ids += pushed
