@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import servers
+from faultkit import FULL
 from servers.faketime import ServerClock
 
 from callboard.stores import STORE_SCHEMES
@@ -11,6 +12,8 @@ from callboard.stores import STORE_SCHEMES
 SERVERS = {"redis": servers.redis, "postgresql": servers.postgresql, "mariadb": servers.mariadb}
 ON_SERVERS = tuple(kind for kind in SERVERS if kind in STORE_SCHEMES)
 KINDS = ("sqlite", *ON_SERVERS)
+SHORT = KINDS if FULL else KINDS[:1]
+"""For what no store does in its own way: all of them with the full loads, one in each run of the whole suite."""
 
 
 class Home:
@@ -51,4 +54,5 @@ def with_mutants(*mutants: str, kinds: tuple[str, ...] = KINDS):
 
 
 on_each_store = pytest.mark.parametrize("kind", KINDS)
+on_short_stores = pytest.mark.parametrize("kind", SHORT)
 on_each_server = pytest.mark.parametrize("kind", ON_SERVERS)

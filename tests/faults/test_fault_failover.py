@@ -4,7 +4,7 @@ import faultjobs
 import pytest
 from faulthistory import bit, hold
 from faultkit import FULL, boot_s, tell, within
-from faultstores import KINDS, on_each_store, with_mutants
+from faultstores import SHORT, on_short_stores, with_mutants
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600 if FULL else 120)]
 
@@ -32,7 +32,7 @@ def kill_one(nodes, node):
     return [*ids, *after], took_s
 
 
-@on_each_store
+@on_short_stores
 def test_kill_9_of_either_node_and_the_other_assigns_in_time(fleet, kind):
     nodes = fleet(kind=kind, slots=4, lease_ttl_s=LEASE_TTL_S)
     nodes.start_all("n1", "n2")
@@ -88,7 +88,7 @@ def bury(nodes):
          f"(lease ttl {LEASE_TTL_S:g} s, session ttl {SESSION_TTL_S:g} s)")
 
 
-@with_mutants("nobody_suspected", kinds=KINDS if FULL else KINDS[:1])  # the actors suspect, not the store
+@with_mutants("nobody_suspected", kinds=SHORT)  # the actors suspect, not the store
 def test_a_dead_node_gets_nothing_long_before_its_session_is_over(fleet, caught, kind, mutant):
     nodes = fleet(mutant, kind=kind, slots=4, lease_ttl_s=LEASE_TTL_S, session_ttl_s=SESSION_TTL_S)
     caught(mutant, lambda: bury(nodes))

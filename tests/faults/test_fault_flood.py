@@ -10,7 +10,7 @@ import pytest
 from controlkit import rss_kib
 from faulthistory import bit, hold
 from faultkit import END_S, FULL, READY_S, boot_s, descendants, state_of, tell
-from faultstores import KINDS, with_mutants
+from faultstores import SHORT, with_mutants
 from kit import eventually
 
 from callboard.actors.mailbox import MAILBOX_MAX
@@ -115,6 +115,6 @@ def judge(watch, figures, late_s, kind):
          f"+{grown_kib / 1024:.1f} MiB, heartbeats late by {late_s:.3f} s at p99")
 
 
-@with_mutants("unbounded_mailbox", kinds=KINDS if FULL else KINDS[:1])  # what is flooded is not the store
+@with_mutants("unbounded_mailbox", kinds=SHORT)  # what is flooded is not the store
 def test_a_flood_and_a_worker_that_stands_still_cost_bounded_memory_and_no_leadership(fleet, caught, kind, mutant):
     caught(mutant, lambda: flood(fleet(mutant, "flood_from_within", kind=kind, slots=2), kind))

@@ -7,7 +7,7 @@ import faultjobs
 import pytest
 from faulthistory import bit, hold
 from faultkit import FULL, boot_s, kill_9, tell
-from faultstores import on_each_store, with_mutants
+from faultstores import on_each_store, on_short_stores, with_mutants
 from kit import eventually
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(400 if FULL else 120)]
@@ -115,7 +115,7 @@ def test_nodes_killed_under_load_lose_nothing_and_charge_exactly(fleet, caught, 
     caught(mutant, lambda: run_under_kills(fleet(mutant, kind=kind, slots=1), SMALL if mutant else NODES))
 
 
-@on_each_store
+@on_short_stores
 def test_children_and_nodes_killed_under_load(fleet, kind):
     history, killer = run_under_kills(fleet(kind=kind, slots=CHILDREN.slots), CHILDREN)
     bit(len(killer.children) >= CHILDREN.kills, "hardly a child was killed")

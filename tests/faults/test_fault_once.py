@@ -4,7 +4,7 @@ import faultjobs
 import pytest
 from faulthistory import COMPLETED, FAILED, bit, hold
 from faultkit import FULL, tell
-from faultstores import with_mutants
+from faultstores import SHORT, with_mutants
 from kit import eventually
 from test_fault_kills import Killer, Load
 
@@ -39,6 +39,6 @@ def once_under_kills(fleet, load):
     bit(failed, "no node died under a job")
 
 
-@with_mutants("careful_marked_late")
+@with_mutants("careful_marked_late", kinds=SHORT)
 def test_no_at_most_once_job_starts_twice_whoever_dies(fleet, caught, kind, mutant):
     caught(mutant, lambda: once_under_kills(fleet(mutant, kind=kind, slots=2), SMALL if mutant else LOAD))

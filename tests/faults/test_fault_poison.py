@@ -4,7 +4,7 @@ import faultjobs
 import pytest
 from faulthistory import COMPLETED, FAILED, LOSSES_MAX, Violation, bit, hold
 from faultkit import FULL, tell, within
-from faultstores import with_mutants
+from faultstores import SHORT, with_mutants
 
 from callboard.core.errorrecord import decode_error
 
@@ -84,7 +84,7 @@ def check_alone(history, job):
     hold(not beside and not after, "G11", f"{last} ran beside {[*beside, *after][:3]}")
 
 
-@with_mutants("losses_not_counted", "no_isolation")
+@with_mutants("losses_not_counted", "no_isolation", kinds=SHORT)
 def test_poison_jobs_do_not_take_the_others_with_them(fleet, caught, kind, mutant):
     def check():
         history, killers = poison(fleet(mutant, kind=kind, slots=2, lease_ttl_s=1.0, session_ttl_s=1.5))
@@ -98,7 +98,7 @@ def test_poison_jobs_do_not_take_the_others_with_them(fleet, caught, kind, mutan
     caught(mutant, check)
 
 
-@with_mutants("marked_at_take")
+@with_mutants("marked_at_take", kinds=SHORT)
 def test_what_was_taken_ahead_of_a_poison_job_costs_nothing_unless_it_had_started(fleet, caught, kind, mutant):
     """No-op jobs are taken ahead by the hundred: all of them lose the node, and who never started is not charged."""
     caught(mutant, lambda: poison_among_noops(fleet(mutant, kind=kind, slots=2, lease_ttl_s=1.0, session_ttl_s=1.5)))

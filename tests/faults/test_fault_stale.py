@@ -6,7 +6,7 @@ import faultjobs
 import pytest
 from faulthistory import COMPLETED, FAILED, Death, bit, hold
 from faultkit import FULL, boot_s, tell, within
-from faultstores import with_mutants
+from faultstores import SHORT, with_mutants
 from kit import eventually
 
 ROUNDS = 50 if FULL else 5
@@ -104,7 +104,7 @@ class Round:
         history.check_charges("G6")
 
 
-@with_mutants("matched_by_id", "token_reused")
+@with_mutants("matched_by_id", "token_reused", kinds=SHORT)
 def test_a_node_that_was_paused_past_its_ttl_does_no_harm(fleet, caught, kind, mutant):
     """Every take and finish also comes a second time, late: the same finish twice is one success."""
     def check():

@@ -7,7 +7,7 @@ import faultjobs
 import pytest
 from faulthistory import bit, hold
 from faultkit import FULL, READY_S, boot_s, state_of, tell
-from faultstores import on_each_store
+from faultstores import on_short_stores
 from kit import eventually
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(700 if FULL else 180)]
@@ -16,7 +16,7 @@ STOPS = 20 if FULL else 5
 IN_ORDER = ["elector.stepped_down", "heartbeat.session_closed"]
 
 
-@on_each_store
+@on_short_stores
 def test_sigterm_under_load_repeats_nothing_and_charges_nothing(fleet, kind):
     made = fleet(kind=kind, slots=2)
     made.start_all("n1", "n2")
