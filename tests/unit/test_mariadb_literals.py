@@ -75,8 +75,8 @@ def test_numbered_places_group_too_if_only_the_last_is_n():
 def test_runs_that_get_the_same_are_one_statement():
     mark = Statement("UPDATE t SET a = ?\nWHERE n = ? AND id = ? AND epoch = ? AND seq = ? AND session = ? AND b = 3")
     assert mark.for_rows([(9, 1, "a", 1, 2, 3), (9, 4, "b", 1, 5, 3), (8, 6, "c", 1, 7, 3)], 1_000) == [
-        "UPDATE t SET a = 9\nWHERE n IN (1,4) AND (n, id, epoch, seq, session) IN "
-        "((1,'a',1,2,3),(4,'b',1,5,3)) AND b = 3",
+        ("UPDATE t SET a = 9\nWHERE n IN (1,4) AND (n, id, epoch, seq, session) IN "
+         "((1,'a',1,2,3),(4,'b',1,5,3)) AND b = 3"),
         "UPDATE t SET a = 8\nWHERE n IN (6) AND (n, id, epoch, seq, session) IN ((6,'c',1,7,3)) AND b = 3"]
 
 

@@ -147,6 +147,11 @@ class MariadbConnection:
         """Run a statement of the dialect's."""
         return self.send([statement(text).filled(values)])[-1]
 
+    def run_each(self, calls: Sequence[tuple[str, Sequence[object]]], /) -> Sequence[Rows]:
+        """Run statements of one part each in as few messages as they fit into; what each gave."""
+        texts = [statement(text).filled(values) for text, values in calls]
+        return self.send(texts)[-len(texts) :] if texts else []
+
     def do(self, text: str, values: Sequence[object] = (), /) -> None:
         """Run a statement whose answer nobody needs, with the next that has one or with the commit."""
         self._queued.append(statement(text).filled(values))
@@ -162,11 +167,8 @@ class MariadbConnection:
         self._later.append((statement(text).filled(values), sink))
 
     def send(self, texts: Sequence[str]) -> list[Rows]:
-        """Run what is queued and texts without places, in order; what the last message's statements gave."""
-        found: list[Rows] = []
-        for message in self._messages(texts):
-            found = list(self._ask(message))
-        return found
+        """Run what is queued and texts without places, in order; what each part gave."""
+        return [rows for message in self._messages(texts) for rows in self._ask(message)]
 
     def commit(self) -> None:
         """Send what is queued and commit; then do what comes later.
