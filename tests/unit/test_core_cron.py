@@ -147,7 +147,8 @@ weekdays = st.sampled_from(("*", "MON", "FRI#2", "5L", "1-5", "0", "7"))
 )
 def test_the_next_tick_is_later_whole_and_the_first(minute, hour, day, month, weekday, change, after_ms):
     line = f"{minute} {hour} {day} {month} {weekday}"
-    if (day, month) == ("31", "2") and "*" in weekday:
+    # the last Friday of February is after the 21st, and two fields of which one begins with * are both to hold
+    if ((day, month) == ("31", "2") and "*" in weekday) or (day, month, weekday) == ("*/10", "2", "5L"):
         with pytest.raises(InvalidSchedule, match="never fires"):
             parse(line, change[0])
         return
