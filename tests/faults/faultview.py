@@ -62,6 +62,9 @@ class StoreView:
             return Death(process.label, None)
         running, assigned = ([job for job in self._jobs(JobState(state)) if job.node == view.info.node]
                              for state in (RUNNING, ASSIGNED))
+        after = self._view(process.pid)
+        if after is None or after.session != view.session:  # it ended while its jobs were read
+            return Death(process.label, None)
         return Death(process.label, view.session, {job.id: tuple(job.token) for job in running},
                      {job.id: tuple(job.token) for job in assigned},
                      frozenset(job.id for job in running if job.started_ms is not None))
