@@ -57,7 +57,8 @@ def test_kill_9_of_either_node_and_the_other_assigns_in_time(fleet, kind):
     tell(f"kill -9 of the leader, {KILLS} times, ttl {LEASE_TTL_S:g} s: another assigns after {p50_s:.2f} s (p50), "
          f"{p95_s:.2f} s (p95), {leaders[-1]:.2f} s (max); of a follower: {max(followers):.2f} s (max)")
     bit(len({event["epoch"] for event in history.named("dispatcher.term_begun")}) > KILLS, "leadership never changed")
-    hold(leaders[-1] < BOUND_S, "G7", f"the other assigned only after {leaders[-1]:.2f} s")
+    bound_s = BOUND_S if kind == "sqlite" else BOUND_S + 1.0  # the table of promises: ttl + 2 s, less on one machine
+    hold(leaders[-1] < bound_s, "G7", f"the other assigned only after {leaders[-1]:.2f} s")
 
 
 def kill_and_push(nodes, node):
