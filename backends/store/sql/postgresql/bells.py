@@ -16,6 +16,7 @@ import psycopg
 from callboard.backends.bells import BellHandle, Bells
 
 from .errors import said
+from .text import ours
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,7 +135,7 @@ class PostgresqlBells:
         try:
             raw = link.raw
             raw.add_notify_handler(self._hear)
-            raw.execute(f'LISTEN "{self.channel}"')
+            raw.execute(ours(f'LISTEN "{self.channel}"'))
             with self._lock:
                 missed = sorted(self._topics) if self._deaf else []
                 self._deaf = True

@@ -12,6 +12,7 @@ from psycopg.types.numeric import Int8BinaryDumper
 from callboard.backends.store.sql.errors import CommitUncertain
 
 from .arrays import DUMPERS, columns
+from .text import ours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -134,7 +135,7 @@ class Link:
         if self._queued:
             return self.run_each([(statement, values)])[0]
         self._raw.deadline_s = time.monotonic() + self._busy_s + _GRACE_S
-        self._cursor.execute(statement, values)
+        self._cursor.execute(ours(statement), values)
         return Rows(self._cursor.fetchall() if self._cursor.description else [], self._cursor.rowcount)
 
     def run_each(self, calls: Sequence[tuple[str, Sequence[object]]], /) -> list[Rows]:
@@ -143,8 +144,8 @@ class Link:
         self._raw.deadline_s = time.monotonic() + self._busy_s + _GRACE_S
         with self._raw.pipeline():
             for statement, values in queued:
-                self._raw.cursor().execute(statement, values)
-            cursors = [self._raw.cursor(binary=True).execute(statement, values) for statement, values in calls]
+                self._raw.cursor().execute(ours(statement), values)
+            cursors = [self._raw.cursor(binary=True).execute(ours(statement), values) for statement, values in calls]
         return [Rows(cursor.fetchall() if cursor.description else [], cursor.rowcount) for cursor in cursors]
 
     def do(self, statement: str, values: Sequence[object] = (), /) -> None:
@@ -166,7 +167,7 @@ class Link:
         self._later.clear()
         self._raw.deadline_s = time.monotonic() + self._busy_s + _GRACE_S
         with self._raw.cursor() as cursor:
-            cursor.execute(f"{begin}; {greeting}", prepare=False)
+            cursor.execute(ours(f"{begin}; {greeting}"), prepare=False)
             cursor.nextset()
             return cursor.fetchone()
 
@@ -182,10 +183,10 @@ class Link:
         try:
             with self._raw.pipeline():
                 for statement, values in self._queued:
-                    self._raw.cursor().execute(statement, values)
+                    self._raw.cursor().execute(ours(statement), values)
                 commit = self._raw.execute("COMMIT")
                 for statement, values, sink in self._later:
-                    answers.append((self._raw.cursor(binary=True).execute(statement, values), sink))
+                    answers.append((self._raw.cursor(binary=True).execute(ours(statement), values), sink))
         except psycopg.Error as error:
             done = commit is not None and commit.statusmessage == "COMMIT"
             if not done and commit is not None and error.sqlstate is None:

@@ -15,6 +15,7 @@ from callboard.core.errors import InvalidArgument
 from .arrays import DUMPERS, columns
 from .connection import Rows
 from .errors import translate
+from .text import ours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -32,7 +33,7 @@ class GuestLink:
 
     def run(self, statement: str, values: Sequence[object] = (), /) -> Rows:
         """Run a statement."""
-        self._cursor.execute(statement, values, prepare=False, binary=True)
+        self._cursor.execute(ours(statement), values, prepare=False, binary=True)
         return Rows(self._cursor.fetchall() if self._cursor.description else [], self._cursor.rowcount)
 
     def do(self, statement: str, values: Sequence[object] = (), /) -> None:

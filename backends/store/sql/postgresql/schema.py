@@ -10,6 +10,7 @@ from callboard.backends.store.sql.versions import SCHEMA_VERSION, VERSION_TABLE
 from callboard.core.errors import SchemaTooNew, StoreError
 
 from .errors import translate
+from .text import ours
 
 if TYPE_CHECKING:
     from .database import Address
@@ -37,11 +38,11 @@ def version(address: Address, prefix: str) -> int:
         with psycopg.connect(address.conninfo, autocommit=True) as connection:
             if connection.execute("SELECT to_regclass(%s)", (table,)).fetchone() == (None,):
                 return 0
-            found = connection.execute(f"SELECT version_num FROM {table}").fetchall()  # noqa: S608 - a checked name
+            found = connection.execute(ours(f"SELECT version_num FROM {table}")).fetchall()  # noqa: S608 - a checked name
             if len(found) != 1 or not str(found[0][0]).isdecimal():
                 raise StoreError(f"job store {address.name}: its schema version can't be read from {table}")
             number = int(found[0][0])
-            needs = connection.execute(f"SELECT schema_version FROM {prefix}store").fetchone()  # noqa: S608 - as above
+            needs = connection.execute(ours(f"SELECT schema_version FROM {prefix}store")).fetchone()  # noqa: S608 - as above
     except psycopg.Error as error:
         raise translate(error, address.name) from error
     if number > SCHEMA_VERSION and (needs is None or needs[0] > SCHEMA_VERSION):
