@@ -1,7 +1,4 @@
-"""Any sequence of acts leaves a store as it leaves a few dicts (`storemodel`).
-
-`MODEL_PROFILE=50x100` tries 50 examples of 100 steps on each store.
-"""
+"""Any sequence of acts leaves a store as it leaves a few dicts; MODEL_PROFILE=50x100: 50 examples of 100 steps."""
 
 from __future__ import annotations
 
