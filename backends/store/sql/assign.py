@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 from callboard.core.records import AssignReceipt, SessionId, TakenJob, Token
 
+from .again import again
 from .giving import Give
 from .release import expire, expired
 from .taken import free_started, taken, unpack_queues
-from .tx import ASSIGNED, READY, RUNNING, Part, Tx, again
+from .tx import ASSIGNED, READY, RUNNING, Part, Tx
 
 if TYPE_CHECKING:
     from callboard.core.records import Assignment, Epoch, IsolatedAssignment, IsolatedJob, Plan

@@ -18,10 +18,11 @@ from callboard.core.records import (
     Survey,
 )
 
+from .again import again
 from .dialect import Fence
 from .release import expire, release
 from .taken import unpack_queues
-from .tx import DELAYED, READY, Part, StoreRow, Tx, again
+from .tx import DELAYED, READY, Part, StoreRow, Tx
 
 if TYPE_CHECKING:
     from callboard.core.records import TermClaim

@@ -25,10 +25,11 @@ from callboard.core.records import (
     Token,
 )
 
+from .again import again
 from .changes import Changes, Row
 from .release import release
 from .taken import TAKEN_WIDTH, free_started, pack_queues, taken, unpack_queues
-from .tx import ASSIGNED, RUNNING, Part, Tx, again
+from .tx import ASSIGNED, RUNNING, Part, Tx
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

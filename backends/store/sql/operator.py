@@ -9,10 +9,11 @@ from callboard.core.lifecycle import LIVE, Event
 from callboard.core.rank import AGING_STRICT_S
 from callboard.core.records import CancelResult, JobState, UniqueUntil
 
+from .again import again
 from .changes import Changes, Row
 from .dialect import Fence
 from .producer import take_key
-from .tx import Part, Tx, again
+from .tx import Part, Tx
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,9 +11,10 @@ from callboard.core.lifecycle import landing
 from callboard.core.rank import rank
 from callboard.core.records import JobState, PushReceipt, UniqueUntil
 
+from .again import again
 from .errors import Clash, CommitUncertain
 from .taken import pack_backoff
-from .tx import Part, Tx, again
+from .tx import Part, Tx
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -8,8 +8,9 @@ from callboard.core.errors import CodecError, InvalidArgument, NotFound
 from callboard.core.history import decode_history
 from callboard.core.records import FenceView, JobRecord, JobState, ProgressView, QueueCounts, Token
 
+from .again import again
 from .leader import session_views
-from .tx import Part, Tx, again
+from .tx import Part, Tx
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

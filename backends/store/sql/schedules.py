@@ -9,8 +9,9 @@ from callboard.core.codec import FRAME_MAX_BYTES, decode, encode
 from callboard.core.errors import CodecError, StoreError
 from callboard.core.records import Backoff, NewJob, ScheduleRow, UniqueUntil
 
+from .again import again
 from .producer import push_in
-from .tx import Part, again
+from .tx import Part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from callboard.core.records import JobState
 
-from .tx import Part, Tx, again
+from .again import again
+from .tx import Part, Tx
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import random
-import time
 from contextlib import contextmanager
-from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from callboard.core.errors import InvalidArgument, SchemaTooNew, SessionEnded, StaleEpoch, StoreReset
 from callboard.core.records import JobState
 
 from .dialect import Ahead, Fence
-from .errors import Clash
 from .versions import SCHEMA_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from callboard.core.records import Epoch, SessionId
@@ -357,28 +353,6 @@ class Part:
         tx = Tx(connection, self._dialect, row, self._now_ms(row), self._options.aging_s)
         tx.bell = self._bell
         return tx
-
-
-_S = TypeVar("_S", bound=Part)
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
-_CLASHES_MAX: Final = 5
-_PAUSE_S: Final = 0.02
-
-
-def again(act: Callable[Concatenate[_S, _P], _R]) -> Callable[Concatenate[_S, _P], _R]:
-    """An act that is one transaction, tried again a few times where others were in its way."""
-
-    @wraps(act)
-    def tried(self: _S, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        for clashes in range(1, _CLASHES_MAX):
-            try:
-                return act(self, *args, **kwargs)
-            except Clash:
-                time.sleep(random.uniform(0, _PAUSE_S * clashes))  # noqa: S311 - jitter, no secret
-        return act(self, *args, **kwargs)
-
-    return tried
 
 
 class Greeter:
