@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import servers
+from kit import eventually
 from mariadbkit import asked, database, job, prepare
 from storesteps import claim, node_of
 
@@ -133,6 +134,19 @@ def test_who_was_cut_off_looks_again_and_goes_on_hearing():
             while not ear.rung.acquire(timeout=0.5):
                 assert time.monotonic() < deadline_s
                 other.ring("leader")
+
+
+def test_a_ring_over_a_connection_that_died_meanwhile_comes_through(url: str):
+    rung = "SELECT rung FROM callboard_bells WHERE topic = 'leader'"
+    with closing(open_mariadb(url)) as store:
+        store.ring("leader")
+        eventually(lambda: asked(url, rung), WAIT_S, "the ring is in the table")
+        before = asked(url, rung)
+        for (one,) in asked(url, "SELECT id FROM information_schema.processlist WHERE db = database() AND "
+                                 "id <> connection_id()"):
+            asked(url, f"KILL {one}")
+        store.ring("leader")
+        eventually(lambda: asked(url, rung) != before, WAIT_S, "the second one, too")
 
 
 def test_old_rings_are_forgotten(url: str, two, monkeypatch: pytest.MonkeyPatch):

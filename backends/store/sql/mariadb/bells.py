@@ -150,7 +150,8 @@ class MariadbBells:
             while True:
                 topics, to_ring = self._next(poll_s)
                 if to_ring:
-                    self._send(connection, to_ring)  # what was rung just before the end, too: a leader that resigned
+                    # what was rung just before the end, too: a leader that resigned
+                    self._send_or_keep(connection, to_ring)
                 if self._closed:
                     return
                 if topics:
@@ -171,6 +172,15 @@ class MariadbBells:
             self._changed.wait_for(due, poll_s if self._listeners else None)
             to_ring, self._to_ring = sorted(self._to_ring), set()
             return list(self._listeners), to_ring
+
+    def _send_or_keep(self, connection: MariadbConnection, topics: Sequence[str]) -> None:
+        """A connection that nobody used may have died meanwhile: what was to be rung then waits for the next one."""
+        try:
+            self._send(connection, topics)
+        except (MySQLError, OSError):
+            with self._changed:
+                self._to_ring.update(topics)
+            raise
 
     def _send(self, connection: MariadbConnection, topics: Sequence[str]) -> None:
         now_s = round(time.time())

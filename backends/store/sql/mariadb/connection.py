@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 _LOG: Final = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S: Final = 5
-READ_TIMEOUT_S: Final = 15
-WRITE_TIMEOUT_S: Final = 15
-STATEMENT_TIMEOUT_S: Final = 10
+READ_TIMEOUT_S: Final = 6
+WRITE_TIMEOUT_S: Final = 6
+STATEMENT_TIMEOUT_S: Final = 5
 LOCK_WAIT_S: Final = 1
 IDLE_TRANSACTION_S: Final = 3
 """All below a session's time to live: a process that was stopped inside a transaction blocks nobody for long."""
