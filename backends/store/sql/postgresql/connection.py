@@ -216,7 +216,7 @@ class Link:
         settings = _SETTINGS | {
             "statement_timeout": str(busy_ms),
             "lock_timeout": str(max(1, busy_ms * 4 // 5)),
-            "idle_in_transaction_session_timeout": str(min(2_000, busy_ms)),
+            "idle_in_transaction_session_timeout": str(min(3_000, busy_ms)),
         }
         self._raw.execute(
             "SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) AS t (name, value) "

@@ -63,7 +63,7 @@ class Address:
 class Database:
     """Connections to one database; `callboard.backends.store.sql.dialect.Database`.
 
-    A transaction is never left to itself: the server ends one that stands still for two seconds, so that a process
+    A transaction is never left to itself: the server ends one that stands still for three seconds, so that a process
     that was stopped inside keeps nobody from leading.
     """
 
