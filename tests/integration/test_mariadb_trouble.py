@@ -14,7 +14,7 @@ from mariadbkit import asked, connect, database, job, line
 from storesteps import claim, finish_all, node_of, plan
 
 from callboard.backends.store.sql import open_mariadb
-from callboard.backends.store.sql.mariadb.connection import IDLE_TRANSACTION_S, LOCK_WAIT_S
+from callboard.backends.store.sql.mariadb.connection import IDLE_TRANSACTION_S, LOCK_WAIT_S, READ_TIMEOUT_S
 from callboard.core.errors import PushOutcomeUnknown, StoreUnavailable
 from callboard.core.records import JobState
 
@@ -65,6 +65,20 @@ def test_a_server_that_was_killed_is_used_again():
         server.start()
         assert store.push([job("b")]).new == 1
         assert store.job("a") is not None
+
+
+def test_a_server_that_keeps_silent_is_given_up_in_time():
+    with servers.mariadb() as server, closing(open_mariadb(server.url)) as store:
+        store.push([job("a")])
+        server.pause()
+        try:
+            began_s = time.monotonic()
+            with pytest.raises(StoreUnavailable):
+                store.push([job("b")])
+            assert time.monotonic() - began_s < 2 * READ_TIMEOUT_S
+        finally:
+            server.resume()
+        assert store.push([job("b")]).new == 1
 
 
 def test_an_answer_to_a_commit_that_is_lost_leaves_the_outcome_open(url: str):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from callboard.backends.store.sql.tx import Greeter
 
 _LOG: Final = logging.getLogger(__name__)
+_SOON_S: Final = 1.0
+"""A connection that is lost fails sooner."""
 _WRITE: Final = ("START TRANSACTION",)
 _READ: Final = ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "START TRANSACTION READ ONLY")
 
@@ -118,10 +121,12 @@ class Database:
     def _begin(self, texts: tuple[str, ...]) -> tuple[MariadbConnection, Any]:
         """Begin, and the row found; where a connection of the pool turns out to be lost, on a new one."""
         raw, fresh = self.pool.borrow()
+        begun_s = time.monotonic()
         try:
             return self._greeted(raw, texts)
         except (MySQLError, OSError) as error:
-            if fresh or not is_gone(error):
+            silent = time.monotonic() - begun_s > _SOON_S  # it may live, and would keep a new one waiting too
+            if fresh or silent or not is_gone(error):
                 raise
         raw, _ = self.pool.borrow(fresh=True)
         return self._greeted(raw, texts)
