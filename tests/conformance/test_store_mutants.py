@@ -216,7 +216,7 @@ def sql_losses_not_counted(patch: Patch) -> None:
 
 def sql_unique_not_checked(patch: Patch) -> None:
     """Unique keys are ignored."""
-    patch.setattr(producer, "_holders", lambda _tx, _jobs: {})
+    patch.setattr(producer, "_holders", lambda _tx, _jobs: ({}, {}))
 
 
 def sql_token_reused(patch: Patch) -> None:
