@@ -65,6 +65,7 @@ class Dispatcher(Actor):
         self._prune_at_s = 0.0
         self._waiting = False
         self._assigned = 0
+        self._told_s = -math.inf
         self._store_away = False
 
     @handles(Begin)
@@ -155,11 +156,18 @@ class Dispatcher(Actor):
     @handles(PollDue)
     def poll(self, _message: PollDue) -> None:
         """The slow poll that backs up every bell; proves to the Elector that this actor moves."""
-        self.tell(ELECTOR, Progress())
+        self._moves(0.0)
         self._begin_term()
         self._waiting = False
         self._round()
         self._poll_again()
+
+    def _moves(self, least_s: float) -> None:
+        """Tell the Elector that this actor moves, at most once in so many seconds."""
+        now_s = self.now()
+        if now_s - self._told_s >= least_s:
+            self._told_s = now_s
+            self.tell(ELECTOR, Progress())
 
     def _poll_again(self) -> None:
         """After the poll's time, or when the next job is due."""
@@ -194,6 +202,8 @@ class Dispatcher(Actor):
             if self._trusted():
                 self._assign(epoch, survey)
             self._back()
+            # a store far away makes rounds so long that polls come late; each round is a proof as well
+            self._moves(self.parts.config.lease_ttl_s / 12)
         except (StaleEpoch, StoreError) as error:
             self._lost(str(error))
         except Unavailable as error:

@@ -29,10 +29,10 @@ def fleet(request):
     made, homes = [], []
     home = Path(tempfile.mkdtemp(prefix="callboard-faults-"))
 
-    def make(*plants, kind="sqlite", clock_s=None, **settings):
+    def make(*plants, kind="sqlite", clock_s=None, proxied=False, **settings):
         folder = home / f"fleet-{len(made)}"
         if kind != "sqlite":
-            homes.append(Home(kind, clock_s))
+            homes.append(Home(kind, clock_s, proxied=proxied))
             settings["store"] = homes[-1]
         folder.mkdir()
         made.append(faultkit.Fleet(folder, *plants, **settings))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import servers
 from faultkit import FULL
+from faultproxy import Proxy
 from servers.faketime import ServerClock
 
 from callboard.stores import STORE_SCHEMES
@@ -22,27 +23,34 @@ class Home:
     Attributes:
         server: started already.
         clock: the server's, where the test may set it.
+        proxy: before the server, where the test asked for one.
     """
 
-    def __init__(self, kind: str, offset_s: int | None = None) -> None:
+    def __init__(self, kind: str, offset_s: int | None = None, *, proxied: bool = False) -> None:
         """Start it.
 
         Args:
             kind: of the store.
             offset_s: its wall clock is so far ahead, and the test may set it; None leaves it the machine's.
+            proxied: its address is that of a proxy which can delay.
         """
         self.kind = kind
         self.server = SERVERS[kind](durable=True)
         self.clock = None if offset_s is None else ServerClock(self.server, offset_s)
         self.server.start()
+        self.proxy = Proxy(self.server.port) if proxied else None
 
     @property
     def url(self) -> str:
         """The store's address, with its password."""
-        return self.server.url
+        if self.proxy is None:
+            return self.server.url
+        return self.server.url.replace(f":{self.server.port}/", f":{self.proxy.port}/")
 
     def close(self) -> None:
         """Stop the server, and remove what it wrote."""
+        if self.proxy is not None:
+            self.proxy.close()
         self.server.close()
 
 

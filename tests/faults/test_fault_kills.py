@@ -24,7 +24,7 @@ class Load:
     kills: int
     every_s: float
     child_every_s: float = math.inf
-    finish_s: float = 60.0 if FULL else 20.0
+    finish_s: float = 60.0 if FULL else 40.0
 
 
 NODES = Load(5_000, 0.02, 3, 1, 20, 3.0) if FULL else Load(1_500, 0.02, 3, 1, 5, 1.5)
@@ -89,7 +89,7 @@ def run_under_kills(fleet, load):
     eventually(killer.done, load.kills * load.every_s + 10, "every node was killed")
     for death in fleet.deaths:
         hold(fleet.session_is_over(death), "G2", f"the session of {death.label} is not ended in time: no rescue")
-    fleet.settle(load.finish_s)
+    hold(fleet.settle(load.finish_s), "G2", f"not everything ended: {fleet.file.states()}")
     history = fleet.history()
     history.check_ran("G3")
     history.check_finished("G2", ids)
