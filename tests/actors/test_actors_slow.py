@@ -1,4 +1,4 @@
-"""A store whose every look takes a third of the lease: each round shows that the leader moves, so it goes on leading."""
+"""A store whose every look takes a third of the lease: each round shows that the leader moves, so it leads on."""
 
 from __future__ import annotations
 
