@@ -158,14 +158,18 @@ class Dispatcher(Actor):
         """The slow poll that backs up every bell; proves to the Elector that this actor moves."""
         self._moves(0.0)
         self._begin_term()
+        self._moves()
         self._waiting = False
         self._round()
         self._poll_again()
 
-    def _moves(self, least_s: float) -> None:
-        """Tell the Elector that this actor moves, at most once in so many seconds."""
+    def _moves(self, least_s: float | None = None) -> None:
+        """Tell the Elector that this actor moves, not too often.
+
+        Each answer of the store is a proof: with a store far away a round takes as long as a lease, and polls wait.
+        """
         now_s = self.now()
-        if now_s - self._told_s >= least_s:
+        if now_s - self._told_s >= (self.parts.config.lease_ttl_s / 12 if least_s is None else least_s):
             self._told_s = now_s
             self.tell(ELECTOR, Progress())
 
@@ -199,11 +203,11 @@ class Dispatcher(Actor):
         try:
             self._promote(epoch)
             survey = self.parts.store.survey(epoch, self.parts.config.assign_batch_max)
+            self._moves()
             if self._trusted():
                 self._assign(epoch, survey)
             self._back()
-            # a store far away makes rounds so long that polls come late; each round is a proof as well
-            self._moves(self.parts.config.lease_ttl_s / 12)
+            self._moves()
         except (StaleEpoch, StoreError) as error:
             self._lost(str(error))
         except Unavailable as error:
@@ -215,6 +219,7 @@ class Dispatcher(Actor):
             return
         self._looked_s = now_s
         promoted = self.parts.store.promote_due(epoch, self.parts.config.assign_batch_max)
+        self._moves()
         config, next_s = self.parts.config, promoted.next_due_s
         if promoted.moved:
             self._waiting = False
@@ -283,6 +288,7 @@ class Dispatcher(Actor):
         try:
             survey = self.parts.store.survey(epoch, 1)
             readings = {view.session: Reading(view.counter, view.ttl_s) for view in survey.sessions}
+            self._moves()
             self._watch, over = observe(self._watch, readings, started_s, ok=True, took_s=self.now() - started_s)
             self._suspicion.ask(survey.sessions, self.now())
             for session in over:
