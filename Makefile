@@ -2,8 +2,8 @@
 # The stamps: .venv/.base (what runs callboard), .venv/.dev (what checks it), build/.linked (the tree itself).
 
 PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11  # the first of these that is new enough is used
-# Many tests wait for processes of theirs: two at a time, the tests of a file behind each other.
-PYTEST_ARGS ?= -n 2 --dist loadfile
+# Many tests wait for processes and servers of theirs: three at a time, the tests of a file behind each other.
+PYTEST_ARGS ?= -n 3 --dist loadfile
 VENV := .venv
 BIN := $(VENV)/bin
 LINKED := build/.linked
