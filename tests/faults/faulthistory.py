@@ -245,7 +245,8 @@ def read_evidence(folder):
     """The runs of all nodes, by start."""
     starts, ends = {}, {}
     for path in folder.glob("evidence-*.txt"):
-        for line in path.read_text().splitlines():
+        whole = path.read_text().rpartition("\n")[0]  # a line that is just being written counts at the next look
+        for line in whole.splitlines():
             what, job, epoch, seq, node, pid, at_s = line.split()
             key = job, (int(epoch), int(seq)), node, int(pid)
             (starts if what == "start" else ends).setdefault(key, []).append(float(at_s))

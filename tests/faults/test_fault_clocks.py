@@ -13,6 +13,8 @@ from faultkit import FULL, boot_s, tell, within
 from faultstores import ON_SERVERS, on_each_server
 from kit import eventually
 
+from callboard.core.errors import StoreUnavailable
+
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(400 if FULL else 180)]
 
 SETTABLE = tuple(kind for kind in ON_SERVERS if kind != "redis")
@@ -23,6 +25,19 @@ DELAY_S = 2.0
 LATE_S = 3.0
 """What a leader's look, a new term and a busy machine may add."""
 LEASE_TTL_S = 2.0
+
+
+def push(nodes, number, prefix):
+    """Push jobs of 20 ms; while the server's clock jumps its own timeouts may end a statement: push again, same ids."""
+    ids = [f"{prefix}-{n}" for n in range(number)]
+
+    def pushed():
+        try:
+            return nodes.queue.push_many((faultjobs.work.bind(0.02) for _ in ids), ids=ids)
+        except StoreUnavailable:
+            return None
+
+    return eventually(pushed, 20, "the jobs are pushed")
 
 
 def start_s(nodes, job):
@@ -57,13 +72,13 @@ def test_jumps_of_the_servers_clock_end_no_session_and_run_nothing_twice(fleet, 
     nodes = fleet(kind=kind, clock_s=HOUR_S, slots=2, lease_ttl_s=LEASE_TTL_S)
     nodes.start_all("n1", "n2")
     store, clock = nodes.queue.store, nodes.store.clock
-    ids = nodes.queue.push_many(faultjobs.work.bind(0.02) for _ in range(1_000 if FULL else 400))
+    ids = push(nodes, 1_000 if FULL else 400, "first")
     far = nodes.queue.later(1.5 * HOUR_S, faultjobs.noop.bind())
     for offset_s in JUMPS_S:
         clock.set(offset_s)
         eventually(lambda offset_s=offset_s: abs(store.store_now_ms() / 1000 - time.time() - offset_s) < 60, 20,
                    "the server's clock jumps")
-        ids += nodes.queue.push_many(faultjobs.work.bind(0.02) for _ in range(100))
+        ids += push(nodes, 100, f"at{offset_s}")
         last = set(ids[-10:])
         hold(within(lambda last=last: nodes.history().by_job.keys() >= last, 30), "time", "nobody assigns after a jump")
     hold(nodes.settle(60), "time", f"not everything ended: {nodes.file.states()}")
