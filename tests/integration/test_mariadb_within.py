@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from storesteps import claim, node_of, plan
 
 from callboard.backends.store.sql import SqlStoreOptions, open_mariadb
-from callboard.core.errors import InvalidArgument, QueueFull
+from callboard.core.errors import InvalidArgument, QueueFull, StoreUnavailable
 from callboard.core.records import JobState
 
 
@@ -170,6 +170,8 @@ def test_counters_stay_right_and_are_folded(url, store):
     assert store.assign(epoch, plan(session, 9)).assigned == {session: 4}
 
 
+@pytest.mark.xfail(raises=StoreUnavailable, reason="known, see docs/stores.md: the caller's first row of counters "
+                   "locks the gap beside it until it commits, and another connection's first row may fall into it")
 def test_a_caller_that_takes_its_time_is_in_nobodys_way(url, store):
     caller = ByDriver(url)
     store.push([job("slow", "new")], connection=caller.given)
