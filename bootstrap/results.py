@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from callboard.core.errorrecord import decode_error
 from callboard.core.errors import CodecError, JobFailed, NotFound, ResultLost, ResultTimeout
+from callboard.core.lifecycle import LIVE
 from callboard.core.options import seconds
 from callboard.core.records import JobState
 from callboard.core.result import decode_result
@@ -42,7 +43,7 @@ def wait_result(store: JobStore, job_id: str, timeout: float | timedelta | None)
     rung = threading.Event()
     bell = store.listen(f"job-{job_id}", rung.set)  # before the look, so that no end falls between the two
     try:
-        while not ended(record := _look(store, job_id)):
+        while (record := _look(store, job_id)).state in LIVE:
             left_s = deadline_s - time.monotonic()
             if left_s <= 0:
                 raise _too_late(record, timeout)
@@ -59,7 +60,7 @@ async def await_result(store: JobStore, job_id: str, timeout: float | timedelta 
     loop, rung = asyncio.get_running_loop(), asyncio.Event()
     bell = await asyncio.to_thread(store.listen, f"job-{job_id}", _into(loop, rung))
     try:
-        while not ended(record := await asyncio.to_thread(_look, store, job_id)):
+        while (record := await asyncio.to_thread(_look, store, job_id)).state in LIVE:
             left_s = deadline_s - time.monotonic()
             if left_s <= 0:
                 raise _too_late(record, timeout)
@@ -72,11 +73,6 @@ async def await_result(store: JobStore, job_id: str, timeout: float | timedelta 
     finally:
         await asyncio.to_thread(bell.close)
     return result_of(record, await asyncio.to_thread(store.store_now_ms))
-
-
-def ended(record: JobRecord) -> bool:
-    """Whether nothing more becomes of the job by itself."""
-    return record.state in {JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED, JobState.FORGOTTEN}
 
 
 def result_of(record: JobRecord, now_ms: int) -> Any:

@@ -40,13 +40,10 @@ def timeline(job: JobRecord) -> tuple[Moment, ...]:
 def _moments(job: JobRecord) -> Iterator[Moment]:
     yield Moment(job.pushed_ms, "pushed")
     for run in job.history:
-        if run.assigned_ms:
-            yield Moment(run.assigned_ms, "assigned", run.node, run.token)
-            yield Moment(run.taken_ms, "taken", run.node, run.token)
-        if run.started_ms is not None:
-            yield Moment(run.started_ms, "started", run.node, run.token)
+        yield from _way(run.node, run.token, run.assigned_ms, run.taken_ms, run.started_ms)
         yield Moment(run.ended_ms, run.end, run.node, run.token, run.error)
-    yield from _last_run(job)
+    if not _told(job.history, job.token):  # the run that goes on, or that completed the job
+        yield from _way(job.node or "", job.token, job.assigned_ms, job.taken_ms, job.started_ms)
     if job.finished_ms is not None:
         error = None if _told(job.history, job.token) else job.error
         yield Moment(job.finished_ms, job.state.name.lower(), job.node or "", job.token, error)
@@ -54,15 +51,13 @@ def _moments(job: JobRecord) -> Iterator[Moment]:
         yield Moment(job.due_ms, "due", text="to come, unless that instant has passed")
 
 
-def _last_run(job: JobRecord) -> Iterator[Moment]:
-    """The run that goes on, or that completed the job; what the history tells is not told twice."""
-    if _told(job.history, job.token) or job.assigned_ms is None:
-        return
-    yield Moment(job.assigned_ms, "assigned", job.node or "", job.token)
-    if job.taken_ms is not None:
-        yield Moment(job.taken_ms, "taken", job.node or "", job.token)
-    if job.started_ms is not None:
-        yield Moment(job.started_ms, "started", job.node or "", job.token)
+def _way(
+    node: str, token: Token | None, assigned_ms: int | None, taken_ms: int | None, started_ms: int | None
+) -> Iterator[Moment]:
+    """How far a run came; an operator's retry is kept as a run that was never assigned."""
+    for at_ms, what in ((assigned_ms, "assigned"), (taken_ms, "taken"), (started_ms, "started")):
+        if at_ms:
+            yield Moment(at_ms, what, node, token)
 
 
 def _told(history: tuple[RunRecord, ...], token: Token | None) -> bool:

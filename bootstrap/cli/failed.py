@@ -86,10 +86,7 @@ def show(job_id: str, *, as_json: bool, **flags: Any) -> None:
                         ("losses", row.losses), ("node", row.node or ""), ("pushed", instant(row.pushed_ms)),
                         ("failed", instant(row.finished_ms)), ("error", f"{error.kind}: {error.message}")):
         say(f"{name:<10}{printable(value)}")
-    arguments, headers = body_of(row)
-    for kind, items in (("argument", arguments), ("header", headers)):
-        for key, item in items.items():
-            say(f"{kind:<10}{printable(key)} = {printable(repr(item))}")
+    say_body(row)
     if error.traceback:
         say()
         say(lines(error.traceback.rstrip()))
@@ -184,12 +181,27 @@ def _failed_row(store: JobStore, job_id: str) -> JobRecord:
 
 def error_of(row: JobRecord) -> ErrorRecord:
     """Why it failed; what can't be read is said so."""
+    from callboard.core.records import ErrorRecord  # noqa: PLC0415 - as in options.client_of
+
+    return ErrorRecord("", "") if row.error is None else readable_error(row.error)
+
+
+def readable_error(data: bytes) -> ErrorRecord:
+    """The error in these bytes; what can't be read is said so."""
     from callboard.core.errorrecord import decode_error, error_record  # noqa: PLC0415 - as in options.client_of
 
     try:
-        return error_record("", "") if row.error is None else decode_error(row.error)
+        return decode_error(data)
     except CodecError as error:
         return error_record("Unreadable", error.message)
+
+
+def say_body(row: JobRecord) -> None:
+    """A line for each argument and header."""
+    arguments, headers = body_of(row)
+    for kind, items in (("argument", arguments), ("header", headers)):
+        for key, item in items.items():
+            say(f"{kind:<10}{printable(key)} = {printable(repr(item))}")
 
 
 def body_of(row: JobRecord) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from callboard.cli.failed import body_of
+from callboard.cli.failed import body_of, readable_error, say_body
 from callboard.cli.options import EXIT_CODES, client_of, json_option, store_options
 from callboard.cli.output import lines, moment, say, say_json
 from callboard.config import Config
-from callboard.core.errors import CodecError, NotFound
+from callboard.core.errors import NotFound
 from callboard.core.printable import printable
 
 if TYPE_CHECKING:
     from callboard.core.ports import JobStore
-    from callboard.core.records import ErrorRecord, JobRecord
+    from callboard.core.records import JobRecord
     from callboard.core.timeline import Moment
     from callboard.core.why import Reason
 
@@ -98,14 +98,11 @@ def _say_head(row: JobRecord) -> None:
     for name, value in fields:
         if value != "":
             say(f"{name:<10}{printable(value)}")
-    arguments, headers = body_of(row)
-    for kind, items in (("argument", arguments), ("header", headers)):
-        for key, item in items.items():
-            say(f"{kind:<10}{printable(key)} = {printable(repr(item))}")
+    say_body(row)
 
 
 def _say_moment(one: Moment, *, traceback: bool) -> None:
-    error = _error(one)
+    error = None if one.error is None else readable_error(one.error)
     token = f"token {one.token.epoch}.{one.token.seq}" if one.token else ""
     parts = [one.what, f"on {one.node}" if one.node else "", token, one.text,
              "" if error is None else f"{error.kind}: {error.message.partition(chr(10))[0]}"]
@@ -114,22 +111,10 @@ def _say_moment(one: Moment, *, traceback: bool) -> None:
         say(lines(error.traceback.rstrip()))
 
 
-def _error(one: Moment) -> ErrorRecord | None:
-    from callboard.core.errorrecord import decode_error, error_record  # noqa: PLC0415 - as in options.client_of
-
-    if one.error is None:
-        return None
-    try:
-        return decode_error(one.error)
-    except CodecError as error:
-        return error_record("Unreadable", error.message)
-
-
 def _moment_dict(one: Moment) -> dict[str, Any]:
-    error = _error(one)
     return {"at_ms": one.at_ms, "at": moment(one.at_ms), "what": one.what, "node": one.node or None,
             "token": None if one.token is None else list(one.token),
-            "error": None if error is None else error._asdict()}
+            "error": None if one.error is None else readable_error(one.error)._asdict()}
 
 
 def _to_dict(row: JobRecord) -> dict[str, Any]:

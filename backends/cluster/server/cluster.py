@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,6 +34,7 @@ from .statements import MESSAGES_MAX
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
 
+    from callboard.backends.store.sql.store import StoreBells
     from callboard.core.ports import Bell
 
     from .link import Connection
@@ -46,6 +48,8 @@ class ServerCluster:
 
     _bell: Mapping[str, object] = {}
     """Values for the acts' statements: what the server rings with, if it does."""
+    _bells: StoreBells
+    """The server's own, which each kind of server sets up once it knows its cluster."""
 
     def __init__(
         self, name: str, connect: Callable[[float], Connection], *, timeout_s: float = TIMEOUT_S, poll_s: float = POLL_S
@@ -71,6 +75,8 @@ class ServerCluster:
             self._acts.close()
             raise
         self._cluster_id = str(cluster_id)
+        self._starting = threading.Lock()
+        self._listening = False
         self._follower = Follower(self, "callboard-store-cluster", poll_s)
 
     @property
@@ -211,14 +217,19 @@ class ServerCluster:
         return (number if in_force else None, version, live), min(ends, default=None)
 
     def _listen(self) -> None:
-        """Have the server tell of others' changes, where it can."""
+        """Have the server tell of others' changes, from the first follower on."""
+        with self._starting:
+            if not self._listening:
+                self._listening = True
+                self._bells.listen("cluster", self._follower.ring)
 
     def _changed(self) -> None:
         """Our own change: others hear of it by what the act rang."""
         self._follower.ring()
 
     def close(self) -> None:
-        """Close connections and end the thread; harmless when repeated."""
+        """Close connections and end the threads; harmless when repeated."""
+        self._bells.close()
         self._follower.close()
         self._renewals.close()
         self._acts.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import select
-import threading
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -141,19 +140,6 @@ class MariadbCluster(ServerCluster):
         )
         statements = mariadb_dialect(prefix).statements
         self._bells = MariadbBells(lambda: connect(address), statements, f"cluster {self.cluster_id}", timeout_s)
-        self._starting = threading.Lock()
-        self._listening = False
-
-    def _listen(self) -> None:
-        with self._starting:
-            if not self._listening:
-                self._listening = True
-                self._bells.listen("cluster", self._follower.ring)
 
     def _changed(self) -> None:
         self._bells.ring("cluster")
-
-    def close(self) -> None:
-        """Close connections and end the threads; harmless when repeated."""
-        self._bells.close()
-        super().close()

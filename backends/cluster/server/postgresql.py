@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import select
-import threading
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -111,16 +110,3 @@ class PostgresqlCluster(ServerCluster):
         channel = "callboard_" + hashlib.sha256(self.cluster_id.encode()).hexdigest()[:32]
         self._bells = PostgresqlBells(lambda: StoreLink(address.conninfo, timeout_s), channel, timeout_s)
         self._bell = {"channel": channel, "payload": self._bells.payload("cluster")}
-        self._starting = threading.Lock()
-        self._listening = False
-
-    def _listen(self) -> None:
-        with self._starting:
-            if not self._listening:
-                self._listening = True
-                self._bells.listen("cluster", self._follower.ring)
-
-    def close(self) -> None:
-        """Close connections and end the threads; harmless when repeated."""
-        self._bells.close()
-        super().close()
