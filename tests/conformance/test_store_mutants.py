@@ -23,6 +23,7 @@ import test_store_take as taking
 import test_store_terms as terms
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
+from sqlmutants import check_name
 from storekit import Rig
 from storeplaces import PLACES, rigs
 
@@ -258,11 +259,6 @@ SQLITE: list[tuple[Mutant, Check]] = [
     (sql_token_reused, assigning.test_each_token_is_higher_than_any_before),
 ]
 PAIRS = [("memory", *pair) for pair in MEMORY] + [("sqlite", *pair) for pair in SQLITE]
-
-
-def check_name(check: Check) -> str:
-    """The test's name."""
-    return (check.func if isinstance(check, partial) else check).__name__
 
 
 @pytest.mark.parametrize(("place", "plant", "check"), PAIRS,

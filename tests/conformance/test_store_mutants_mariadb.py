@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,33 +17,38 @@ import test_store_take as taking
 import test_store_terms as terms
 import test_store_unique as unique
 from mutantkit import LOST_BELL_S
-from storekit import Rig
+from sqlmutants import (
+    Check,
+    Mutant,
+    Patch,
+    check_jobs_are_taken_by_rank,
+    check_name,
+    edit,
+    later_at_once,
+    leader_looks_once,
+    look_then_act,
+    match_by_id_only,
+    no_epoch_check,
+    the_ended_session_takes,
+)
 from storeplaces import mariadb_place, rigs
 
-from callboard.backends.store.sql import SqlStore, producer
+from callboard.backends.store.sql import producer
 from callboard.backends.store.sql.mariadb import dialect as dialects
 from callboard.backends.store.sql.mariadb.bells import MariadbBells
 from callboard.backends.store.sql.mariadb.connection import MariadbConnection
 from callboard.backends.store.sql.mariadb.dialect import mariadb_dialect
 from callboard.backends.store.sql.mariadb.literals import Listed
 from callboard.backends.store.sql.tx import Tx
-from callboard.core.errors import QueueError, StaleEpoch
+from callboard.core.errors import QueueError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from callboard.core.records import Epoch
-
-Patch = pytest.MonkeyPatch
-Mutant = Callable[[Patch], None]
-Check = Callable[[Rig], None]
+    from storekit import Rig
 
 
-def edited(name: str, old: str, new: str, patch: Patch) -> None:
-    """Change a statement."""
-    statements: Any = mariadb_dialect().statements
-    assert old in statements[name], f"{name} has no {old!r}: the mutant must follow the store"
-    patch.setitem(statements, name, statements[name].replace(old, new))
+edited = partial(edit, mariadb_dialect())
 
 
 def fence_read_without_a_lock(patch: Patch) -> None:
@@ -54,16 +58,8 @@ def fence_read_without_a_lock(patch: Patch) -> None:
 
 def fence_read_in_a_transaction_of_its_own(patch: Patch) -> None:
     """Look who leads, then act."""
-    fenced = SqlStore._fenced
-
-    def mutant(self: SqlStore, epoch: Epoch, **options: Any) -> Any:
-        if self.fence()[:2] != epoch:
-            raise StaleEpoch("not the store's epoch")
-        return fenced(self, epoch, **options)
-
     edited("store.row_share", "LOCK IN SHARE MODE", "", patch)
-    patch.setattr(SqlStore, "_fenced", mutant)
-    patch.setattr(Tx, "fenced", lambda _self, _epoch: None)
+    look_then_act(patch)
 
 
 def term_begun_without_a_lock(patch: Patch) -> None:
@@ -72,27 +68,10 @@ def term_begun_without_a_lock(patch: Patch) -> None:
     edited("store.row_share", "LOCK IN SHARE MODE", "", patch)
 
 
-def no_epoch_check(patch: Patch) -> None:
-    """Any leader may act."""
-    patch.setattr(Tx, "fenced", lambda _self, _epoch: None)
-
-
 def no_owner_check(patch: Patch) -> None:
     """Numbers alone decide."""
     fenced = Tx.fenced
     patch.setattr(Tx, "fenced", lambda self, epoch: fenced(self, epoch._replace(owner=self.row.owner)))
-
-
-def match_by_id_only(patch: Patch) -> None:
-    """A finish counts for whichever run of the job is under way."""
-    finish = SqlStore.finish
-
-    def mutant(self: SqlStore, session: Any, outcomes: Any) -> Any:
-        now = {outcome.held.id: self.job(outcome.held.id) for outcome in outcomes}
-        return finish(self, session, [
-            outcome._replace(held=outcome.held._replace(token=now[outcome.held.id].token)) for outcome in outcomes])
-
-    patch.setattr(SqlStore, "finish", mutant)
 
 
 def assigned_without_skip_locked(patch: Patch) -> None:
@@ -158,25 +137,12 @@ def depth_not_serialised(patch: Patch) -> None:
 
 def rung_before_the_commit(patch: Patch) -> None:
     """Whether the leader waits is looked up within the transaction."""
-    def at_once(self: MariadbConnection, statement: str, values: Any, sink: Any, /) -> None:
-        sink(self.run(statement, values).fetchall())
-
-    patch.setattr(MariadbConnection, "later", at_once)
-
-
-def leader_looks_once(patch: Patch) -> None:
-    """The leader does not look again once it has said that it waits."""
-    patch.setattr(Tx, "look_again", lambda _self: None)
+    later_at_once(MariadbConnection, patch)
 
 
 def bell_lost(patch: Patch) -> None:
     """Nobody is rung."""
     patch.setattr(MariadbBells, "ring", lambda _self, _topic: None)
-
-
-def the_ended_session_takes(patch: Patch) -> None:
-    """A take does not look whether its session lives."""
-    patch.setattr(Tx, "live_session", lambda _self, _session: "node")
 
 
 def expired_jobs_given(patch: Patch) -> None:
@@ -193,13 +159,6 @@ def isolated_jobs_mixed(patch: Patch) -> None:
 def a_periods_key_kept(patch: Patch) -> None:
     """A key whose period is over is still held."""
     edited("producer.take_key", "until_ms <= ?4", "until_ms <= ?4 - ?4", patch)
-
-
-def check_jobs_are_taken_by_rank(rig: Rig) -> None:
-    rig.push("low", priority=-1)
-    rig.push("high", priority=1)
-    rig.push("later")
-    assert [one.id for one in rig.run(rig.node(), 3)] == ["high", "later", "low"]
 
 
 def check_a_push_waits_for_a_key(rig: Rig) -> None:
@@ -232,13 +191,8 @@ CAUGHT: list[tuple[Mutant, Check]] = [
 """What is planted, and what must fail."""
 
 
-def name_of(check: Check) -> str:
-    """The test's name."""
-    return (check.func if isinstance(check, partial) else check).__name__
-
-
 @pytest.mark.parametrize(("plant", "check"), CAUGHT,
-                         ids=[f"{plant.__name__}-{name_of(check)}" for plant, check in CAUGHT])
+                         ids=[f"{plant.__name__}-{check_name(check)}" for plant, check in CAUGHT])
 def test_a_planted_bug_fails_its_test(plant: Mutant, check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with ExitStack() as cleanup:
         check(rigs(mariadb_place, tmp_path, cleanup))  # green before

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,30 +13,31 @@ import test_store_races as races
 import test_store_take as taking
 import test_store_terms as terms
 import test_store_unique as unique
-from storekit import Rig
+from sqlmutants import (
+    Check,
+    Mutant,
+    Patch,
+    check_jobs_are_taken_by_rank,
+    check_name,
+    edit,
+    later_at_once,
+    leader_looks_once,
+    look_then_act,
+    match_by_id_only,
+    no_epoch_check,
+    the_ended_session_takes,
+)
 from storeplaces import postgresql_place, rigs
 
-from callboard.backends.store.sql import SqlStore
 from callboard.backends.store.sql.postgresql.connection import Link
 from callboard.backends.store.sql.postgresql.dialect import postgresql_dialect
-from callboard.backends.store.sql.tx import Tx
-from callboard.core.errors import QueueError, StaleEpoch
+from callboard.core.errors import QueueError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from callboard.core.records import Epoch
 
-Patch = pytest.MonkeyPatch
-Mutant = Callable[[Patch], None]
-Check = Callable[[Rig], None]
-
-
-def edited(name: str, old: str, new: str, patch: Patch) -> None:
-    """Change a statement."""
-    statements: Any = postgresql_dialect().statements
-    assert old in statements[name], f"{name} has no {old!r}: the mutant must follow the store"
-    patch.setitem(statements, name, statements[name].replace(old, new))
+edited = partial(edit, postgresql_dialect())
 
 
 def fence_read_without_a_lock(patch: Patch) -> None:
@@ -47,40 +47,14 @@ def fence_read_without_a_lock(patch: Patch) -> None:
 
 def fence_read_in_a_transaction_of_its_own(patch: Patch) -> None:
     """Look who leads, then act."""
-    fenced = SqlStore._fenced
-
-    def mutant(self: SqlStore, epoch: Epoch, **options: Any) -> Any:
-        fence = self.fence()
-        if fence[:2] != epoch:
-            raise StaleEpoch("not the store's epoch")
-        return fenced(self, epoch, **options)
-
     edited("store.row_share", "FOR SHARE", "", patch)
-    patch.setattr(SqlStore, "_fenced", mutant)
-    patch.setattr(Tx, "fenced", lambda _self, _epoch: None)
+    look_then_act(patch)
 
 
 def term_begun_without_a_lock(patch: Patch) -> None:
     """Who takes over does not wait for the act that is under way, nor does it keep others from beginning one."""
     edited("store.row_update", "FOR UPDATE", "", patch)
     edited("store.row_share", "FOR SHARE", "", patch)
-
-
-def no_epoch_check(patch: Patch) -> None:
-    """Any leader may act."""
-    patch.setattr(Tx, "fenced", lambda _self, _epoch: None)
-
-
-def match_by_id_only(patch: Patch) -> None:
-    """A finish counts for whichever run of the job is under way."""
-    finish = SqlStore.finish
-
-    def mutant(self: SqlStore, session: Any, outcomes: Any) -> Any:
-        now = {outcome.held.id: self.job(outcome.held.id) for outcome in outcomes}
-        return finish(self, session, [
-            outcome._replace(held=outcome.held._replace(token=now[outcome.held.id].token)) for outcome in outcomes])
-
-    patch.setattr(SqlStore, "finish", mutant)
 
 
 def assigned_without_skip_locked(patch: Patch) -> None:
@@ -138,27 +112,7 @@ def depth_not_serialised(patch: Patch) -> None:
 
 def rung_before_the_commit(patch: Patch) -> None:
     """Whether the leader waits is looked up within the transaction."""
-    def at_once(self: Link, statement: str, values: Any, sink: Any, /) -> None:
-        sink(self.run(statement, values).fetchall())
-
-    patch.setattr(Link, "later", at_once)
-
-
-def leader_looks_once(patch: Patch) -> None:
-    """The leader does not look again once it has said that it waits."""
-    patch.setattr(Tx, "look_again", lambda _self: None)
-
-
-def the_ended_session_takes(patch: Patch) -> None:
-    """A take does not look whether its session lives."""
-    patch.setattr(Tx, "live_session", lambda _self, _session: "node")
-
-
-def check_jobs_are_taken_by_rank(rig: Rig) -> None:
-    rig.push("low", priority=-1)
-    rig.push("high", priority=1)
-    rig.push("later")
-    assert [one.id for one in rig.run(rig.node(), 3)] == ["high", "later", "low"]
+    later_at_once(Link, patch)
 
 
 CAUGHT: list[tuple[Mutant, Check]] = [
@@ -183,13 +137,8 @@ CAUGHT: list[tuple[Mutant, Check]] = [
 """What is planted, and what must fail."""
 
 
-def name_of(check: Check) -> str:
-    """The test's name."""
-    return (check.func if isinstance(check, partial) else check).__name__
-
-
 @pytest.mark.parametrize(("plant", "check"), CAUGHT,
-                         ids=[f"{plant.__name__}-{name_of(check)}" for plant, check in CAUGHT])
+                         ids=[f"{plant.__name__}-{check_name(check)}" for plant, check in CAUGHT])
 def test_a_planted_bug_fails_its_test(plant: Mutant, check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with ExitStack() as cleanup:
         check(rigs(postgresql_place, tmp_path, cleanup))  # green before
