@@ -78,6 +78,9 @@ class Death:
 class StoreFile:
     """The SQLite file, read by plain SQL."""
 
+    lands_late = False
+    """Whether what a process had sent may be carried out after its death."""
+
     def __init__(self, path) -> None:
         self._path = path
         self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=10)
@@ -226,12 +229,14 @@ class History:
 
         Exact, for a dead node's rows are known from the store: what it held running and had marked is lost; what it was
         only assigned or had taken ahead costs nothing. A start whose mark was still under way costs nothing either, and
-        only once: after that doubt the job is marked before it starts.
+        only once: after that doubt the job is marked before it starts. On a server, an end that the dead node had sent
+        may land after its rows were looked at: the job is completed then, by that very run.
         """
         for row in self.rows.values():
             started = {run.token for run in self.by_job.get(row.id, [])}
-            dropped = {death.running[row.id] for death in self.deaths if row.id in death.running}
-            lost = {death.lost[row.id] for death in self.deaths if row.id in death.lost}
+            landed = {row.token} if self._file.lands_late and row.state == COMPLETED else set()
+            dropped = {death.running[row.id] for death in self.deaths if row.id in death.running} - landed
+            lost = {death.lost[row.id] for death in self.deaths if row.id in death.lost} - landed
             hold(lost <= started, promise, f"{row.id} is charged for a run that never started: {lost - started}")
             hold(row.losses == len(lost), promise,
                  f"{row.id} has {row.losses} losses, but had started on {len(lost)} nodes that died: {row}")

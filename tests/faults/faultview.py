@@ -14,6 +14,8 @@ KEPT = [state for state in JobState if state is not JobState.FORGOTTEN]
 class StoreView:
     """The same answers as StoreFile gives, by a client of its own; not of one instant, so look when nothing moves."""
 
+    lands_late = True
+
     def __init__(self, url) -> None:
         self._queue = callboard.connect(url)
         self._store = self._queue.store
