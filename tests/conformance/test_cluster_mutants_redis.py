@@ -63,7 +63,7 @@ def test_the_suite_catches(name: str, tmp_path: Path, monkeypatch: pytest.Monkey
     old, new, check = MUTANTS[name]
 
     def run() -> None:
-        rig = replace(ClusterRig(cluster_kit.redis_place(tmp_path)), wait_s=5.0)
+        rig = replace(ClusterRig(cluster_kit.redis_place(tmp_path)), wait_s=2.5)
         try:
             check(rig)
         finally:

@@ -20,7 +20,7 @@ from callboard.stores import open_store
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(400 if FULL else 120)]
 
-SECONDS, TERM_S = (60.0, 5.0) if FULL else (6.0, 1.0)
+SECONDS, TERM_S = (60.0, 5.0) if FULL else (3.0, 0.7)
 CAPACITY = 200
 BATCH = 500
 READY_LEAST = 3_000

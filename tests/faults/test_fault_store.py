@@ -18,7 +18,7 @@ from callboard.core.errors import StoreUnavailable
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900 if FULL else 180)]
 
 PUSHES, KILLS = (2_000, 10) if FULL else (600, 3)
-OUTAGES, OUTAGE_S = (10, 15.0) if FULL else (1, 5.0)
+OUTAGES, OUTAGE_S = (10, 15.0) if FULL else (1, 4.0)
 LAND_S = 10.0
 RSS_MAX_BYTES = 20 << 20
 SESSION_TTL_S = 2.0

@@ -14,7 +14,7 @@ from callboard import Scheduler
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(400 if FULL else 120)]
 
 FAILOVERS = 10 if FULL else 3
-JUMPS_S = 20.0 if FULL else 7.0
+JUMPS_S = 20.0 if FULL else 5.0
 MINUTE = dt.timedelta(minutes=1)
 
 

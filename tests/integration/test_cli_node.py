@@ -51,6 +51,15 @@ def test_a_second_node_joins_and_takes_over_when_the_first_is_killed(place):
             assert after["epoch"] == 2
 
 
+@pytest.fixture
+def _hangups_not_ignored():
+    """Under nohup the tests' own process ignores SIGHUP, and a node that it starts would too."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("_hangups_not_ignored")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_begins_a_graceful_stop_that_waits_for_what_runs(place, number):
     with place.node() as node:
