@@ -19,7 +19,9 @@ POSTGRESQL_SCHEMES: Final = ("postgresql", "postgres")
 MARIADB_SCHEMES: Final = ("mariadb",)
 STORE_SCHEMES: Final = ("memory", "sqlite", *REDIS_SCHEMES, *POSTGRESQL_SCHEMES, *MARIADB_SCHEMES)
 SQL_SCHEMES: Final = ("sqlite", *POSTGRESQL_SCHEMES, *MARIADB_SCHEMES)
-LATER_SCHEMES: Final = ("etcd", "consul", "zookeeper")
+CLUSTER_SCHEMES: Final = (*STORE_SCHEMES,)
+"""Each store's own address is one of a cluster, too."""
+LATER_SCHEMES: Final = ("etcd", "etcds", "consul", "zookeeper")
 """Known by the design, not in this version yet: said plainly instead of "unknown"."""
 MEMORY_MAX_JOBS: Final = 1_000
 """Default bound of the memory store, as QUEUE_MEMORY_MAX_JOBS."""
@@ -35,10 +37,10 @@ _memory_lock = threading.Lock()
 def mask_url(url: str) -> str:
     """The address without its password, for logs and messages."""
     parts = urlsplit(url)
-    if parts.password is None:
+    user, at, hosts = parts.netloc.rpartition("@")
+    if not at or ":" not in user:
         return url
-    host = f"{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}"
-    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
+    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:***@{hosts}"))
 
 
 def scheme_of(url: str, what: str) -> str:
@@ -48,11 +50,15 @@ def scheme_of(url: str, what: str) -> str:
         UnknownOption: Raised when it is none of ours, or not in this version.
     """
     scheme = url.partition(":")[0] if ":" in url else ""
-    if scheme in STORE_SCHEMES:
+    known = CLUSTER_SCHEMES if what == "cluster" else STORE_SCHEMES
+    if scheme in known:
         return scheme
+    if scheme in (*CLUSTER_SCHEMES, *LATER_SCHEMES) and what != "cluster":
+        raise UnknownOption(f"{scheme}:// keeps no jobs: give it as the cluster's address, beside a store's such as "
+                            "sqlite:///FILE")
     if scheme in LATER_SCHEMES:
         raise UnknownOption(f"{what} {scheme}:// is planned and not in this version; use sqlite:///FILE or memory://")
-    raise UnknownOption(f"{mask_url(url)!r} is no {what} address{did_you_mean(scheme, STORE_SCHEMES)}; "
+    raise UnknownOption(f"{mask_url(url)!r} is no {what} address{did_you_mean(scheme, known)}; "
                         "use sqlite:///FILE or memory://")
 
 
@@ -164,7 +170,7 @@ def _kind_and_place(url: str) -> tuple[str, str]:
 
 
 def open_cluster(url: str, clock: Clock) -> ClusterBackend:
-    """Open the cluster backend that lives in a store's address.
+    """Open the cluster backend of a service, or the one that lives in a store's address.
 
     Raises:
         UnknownOption: Raised when the address is none of ours.

@@ -6,7 +6,6 @@ are in a row that is never deleted, and as durable as the server's `appendonly` 
 
 from __future__ import annotations
 
-import logging
 import secrets
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -19,24 +18,24 @@ from callboard.backends.store.redis.link import Link
 from callboard.backends.store.redis.opening import inspect
 from callboard.backends.store.redis.part import run_script
 from callboard.backends.store.redis.scripts import lone_script
-from callboard.core.codec import BROADCAST_MAX_BYTES, decode, encode
-from callboard.core.errors import ClusterUnavailable, CodecError, InvalidArgument, StoreError, StoreUnavailable
-from callboard.core.records import Characteristics, LockToken, NodeInfo, Term
+from callboard.core.codec import BROADCAST_MAX_BYTES
+from callboard.core.errors import ClusterUnavailable, StoreError, StoreUnavailable
+from callboard.core.records import Characteristics, LockToken, Term
 
 from .checks import LOCK_TTL_MAX_S, LOCKS_MAX, NODES_MAX, info_of, is_lock, is_term, key_of, message_of, ttl_of
 from .follow import Follower
+from .nodeinfo import pack_info, unpack_info
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
     from callboard.core.ports import Bell
+    from callboard.core.records import NodeInfo
 
 TIMEOUT_S: Final = 2.0
 CONNECTIONS_MAX: Final = 4
 """For everything but renewals and bells, which have one each."""
 MESSAGES_MAX: Final = 10_000
-_INFO_MAX_BYTES: Final = 16_384
-_LOG: Final = logging.getLogger(__name__)
 _SCRIPT: Final = lone_script(__name__.rpartition(".")[0], "redis")
 
 
@@ -82,9 +81,7 @@ class RedisCluster:
         """Make the node a member until ttl_s after the last call."""
         info_of(info)
         ttl_of(ttl_s, "the membership's ttl")
-        said = encode([info.node, info.boot_id, info.host, info.pid, info.version, info.socket, info.started_ms],
-                      max_bytes=_INFO_MAX_BYTES, what="a node's description")
-        (accepted,) = self._call("register", info.boot_id, said, _ms(ttl_s))
+        (accepted,) = self._call("register", info.boot_id, pack_info(info), _ms(ttl_s))
         if not accepted:
             raise ClusterUnavailable(f"the cluster has {NODES_MAX:,} nodes, which is its limit")
 
@@ -96,7 +93,7 @@ class RedisCluster:
     def nodes(self) -> tuple[NodeInfo, ...]:
         """Members now, by name; what is none of ours is left out."""
         (found,) = self._call("nodes")
-        infos = [info for data in found if (info := _node_of(data)) is not None]
+        infos = [info for data in found if (info := unpack_info(data)) is not None]
         return tuple(sorted(infos, key=lambda info: (info.node, info.boot_id)))
 
     # Locks
@@ -220,20 +217,6 @@ def open_redis_cluster(url: str, timeout_s: float = TIMEOUT_S) -> RedisCluster:
 
 def _ms(ttl_s: float) -> int:
     return max(1, round(ttl_s * 1000))
-
-
-def _node_of(data: object) -> NodeInfo | None:
-    problem: object = "not a node's description"
-    try:
-        match decode(data if isinstance(data, bytes) else b"", max_bytes=_INFO_MAX_BYTES):
-            case [str(node), str(boot_id), str(host), int(pid), str(version), str(socket), int(started_ms), *_]:
-                return info_of(NodeInfo(node, boot_id, host, pid, version, socket, started_ms))
-            case _:
-                pass
-    except (CodecError, InvalidArgument) as error:
-        problem = error
-    _LOG.warning("a node in the cluster's memory is none of ours, left out: %s", problem)
-    return None
 
 
 @contextmanager
