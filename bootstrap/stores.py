@@ -19,9 +19,10 @@ POSTGRESQL_SCHEMES: Final = ("postgresql", "postgres")
 MARIADB_SCHEMES: Final = ("mariadb",)
 STORE_SCHEMES: Final = ("memory", "sqlite", *REDIS_SCHEMES, *POSTGRESQL_SCHEMES, *MARIADB_SCHEMES)
 SQL_SCHEMES: Final = ("sqlite", *POSTGRESQL_SCHEMES, *MARIADB_SCHEMES)
-CLUSTER_SCHEMES: Final = (*STORE_SCHEMES,)
+CONSUL_SCHEMES: Final = ("consul", "consuls")
+CLUSTER_SCHEMES: Final = (*STORE_SCHEMES, *CONSUL_SCHEMES)
 """Each store's own address is one of a cluster, too."""
-LATER_SCHEMES: Final = ("etcd", "etcds", "consul", "zookeeper")
+LATER_SCHEMES: Final = ("etcd", "etcds", "zookeeper")
 """Known by the design, not in this version yet: said plainly instead of "unknown"."""
 MEMORY_MAX_JOBS: Final = 1_000
 """Default bound of the memory store, as QUEUE_MEMORY_MAX_JOBS."""
@@ -35,9 +36,11 @@ _memory_lock = threading.Lock()
 
 
 def mask_url(url: str) -> str:
-    """The address without its password, for logs and messages."""
+    """The address without its password or token, for logs and messages."""
     parts = urlsplit(url)
     user, at, hosts = parts.netloc.rpartition("@")
+    if at and parts.scheme in CONSUL_SCHEMES:
+        return urlunsplit(parts._replace(netloc=f"***@{hosts}"))
     if not at or ":" not in user:
         return url
     return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:***@{hosts}"))
@@ -192,6 +195,10 @@ def open_cluster(url: str, clock: Clock) -> ClusterBackend:
 
         address, prefix = _prefix(url)
         return MariadbCluster(address, prefix=prefix)
+    if scheme_of(url, "cluster") in CONSUL_SCHEMES:
+        from callboard.backends.cluster.consul import open_consul_cluster  # noqa: PLC0415 - loaded when used
+
+        return open_consul_cluster(url)
     from callboard.backends.cluster.sql import SqliteCluster  # noqa: PLC0415 - loaded when used
 
     return SqliteCluster(sqlite_path(url), clock=clock, prefix=_prefix(url)[1])

@@ -187,6 +187,33 @@ def redis_place(_folder: Path) -> Place:
     return Place("redis", lambda: open_redis_cluster(f"{url}?name={name}"), 0.4, wipe)
 
 
+def consul_place(_folder: Path) -> Place:
+    """A cluster of its own name on the Consul that all tests share."""
+    from servers import shared  # noqa: PLC0415 - only where it is used
+
+    return open_consul_place(shared.url("consul"))
+
+
+def open_consul_place(url: str) -> Place:
+    """A cluster of its own name on a Consul; `url` is one to which options can be added."""
+    from callboard.backends.cluster.consul import open_consul_cluster  # noqa: PLC0415 - only where it is used
+    from callboard.backends.cluster.consul.address import parse_address  # noqa: PLC0415 - as above
+    from callboard.backends.cluster.consul.link import Link  # noqa: PLC0415 - as above
+
+    name = f"test-{uuid4().hex}"
+    own = f"{url}{'' if url.endswith(('?', '&')) else '&' if '?' in url else '?'}name={name}"
+
+    def delete(keys: str) -> None:
+        with closing(Link(parse_address(own), 5.0)) as link:
+            link._ask("delete", f"kv/{name}/cluster/{keys}", (("recurse", ""),), "", None)
+
+    def wipe() -> None:
+        delete("state/term")
+        delete("locks/")
+
+    return Place("consul", lambda: open_consul_cluster(own), 0.8, wipe, done=lambda: delete(""))
+
+
 def database_place(kind: str) -> Place:
     """A cluster in a database of the PostgreSQL or MariaDB that all tests share."""
     from cluster_servers import open_place  # noqa: PLC0415 - as above
@@ -198,6 +225,7 @@ PLACES: dict[str, Callable[[Path], Place]] = {
     "memory": memory_place,
     "sqlite": sqlite_place,
     "redis": redis_place,
+    "consul": consul_place,
     "postgresql": lambda _: database_place("postgresql"),
     "mariadb": lambda _: database_place("mariadb"),
 }

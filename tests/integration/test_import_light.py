@@ -16,8 +16,10 @@ HEAVY = {
     "psycopg",
     "pymysql",
     "redis",
+    "requests",
     "sqlalchemy",
     "starlette",
+    "urllib3",
     "uvicorn",
 }
 

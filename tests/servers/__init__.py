@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from kit import require
 
+from servers.consulserver import ConsulEnsemble, ConsulOptions, ConsulServer
 from servers.mariadbserver import MariadbOptions, MariadbServer
 from servers.packages import Missing
 from servers.postgresqlserver import PostgresqlOptions, PostgresqlServer
@@ -20,11 +21,15 @@ from servers.redisserver import RedisOptions, RedisServer
 
 __all__ = [
     "Broken",
+    "ConsulEnsemble",
+    "ConsulServer",
     "MariadbServer",
     "Missing",
     "PostgresqlServer",
     "RedisServer",
     "Server",
+    "consul",
+    "consul_ensemble",
     "mariadb",
     "postgresql",
     "redis",
@@ -44,6 +49,16 @@ def postgresql(**options: object) -> PostgresqlServer:
 def mariadb(**options: object) -> MariadbServer:
     """A new MariaDB, not yet started; options: see MariadbOptions."""
     return _made(lambda: MariadbServer(MariadbOptions(**options)))
+
+
+def consul(**options: object) -> ConsulServer:
+    """A new Consul, not yet started; options: see ConsulOptions."""
+    return _made(lambda: ConsulServer(ConsulOptions(**options)))
+
+
+def consul_ensemble() -> ConsulEnsemble:
+    """Three new servers of one Consul, started by `with`."""
+    return _made(ConsulEnsemble)
 
 
 def _made(make):

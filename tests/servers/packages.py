@@ -48,6 +48,15 @@ Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 """
 
+_SUITE = """\
+Types: deb
+URIs: {mirror}
+Suites: {name}
+Components: main
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+"""
+_MIRROR = "http://deb.debian.org/debian"
+
 
 class Missing(Exception):
     """Raised when this machine has no such server and can't get it; says why."""
@@ -63,6 +72,7 @@ class Recipe:
         packages: Debian's; what they depend on comes along.
         places: where on a machine the programs may be beside PATH, as globs.
         skip: which dependencies are not needed, as a pattern.
+        suite: the Debian release that has them, where this machine's own does not.
     """
 
     name: str
@@ -70,6 +80,7 @@ class Recipe:
     packages: tuple[str, ...]
     places: tuple[str, ...] = ()
     skip: str = "-"
+    suite: str = field(default="", repr=False)  # not in `repr`, which names the cached folders of the others
 
 
 @dataclass(frozen=True)
@@ -172,7 +183,8 @@ def _release() -> dict[str, str]:
 
 def _key(recipe: Recipe) -> str:
     release = _release()
-    parts = (_RECIPE_VERSION, recipe, _NEVER, release.get("ID"), release.get("VERSION_ID"), platform.machine())
+    suite = (recipe.suite,) if recipe.suite else ()
+    parts = (_RECIPE_VERSION, recipe, _NEVER, release.get("ID"), release.get("VERSION_ID"), platform.machine(), *suite)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
 
@@ -186,7 +198,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _fetch(recipe: Recipe, home: Path, root: Path) -> None:
     """Make root appear at once, whole."""
-    apt = Apt(home / "apt")
+    apt = Apt(home / (f"apt-{recipe.suite}" if recipe.suite else "apt"), recipe.suite)
     with tempfile.TemporaryDirectory(dir=home, prefix=f"{recipe.name}-") as temporary:
         debs, tree = Path(temporary, "debs"), Path(temporary, "tree")
         debs.mkdir()
@@ -204,16 +216,17 @@ def _fetch(recipe: Recipe, home: Path, root: Path) -> None:
 
 
 class Apt:
-    """apt with a state of its own in a folder."""
+    """apt with a state of its own in a folder, for this machine's release or another one of Debian's."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, suite: str = "") -> None:
         self._folder = folder
         for part in ("conf", "sources", "lists/partial", "cache/archives/partial"):
             (folder / part).mkdir(parents=True, exist_ok=True)
         acquire = [line for line in _run(["apt-config", "dump"]).splitlines() if line.startswith("Acquire::")]
         (folder / "conf" / "acquire.conf").write_text("\n".join(acquire) + "\n")  # proxies and the like
-        (folder / "sources" / "servers.sources").write_text(sources())
-        (folder / "sources" / "servers.list").write_text(lines())
+        (folder / "sources" / "servers.sources").write_text(_SUITE.format(mirror=mirror(), name=suite) if suite
+                                                            else sources())
+        (folder / "sources" / "servers.list").write_text("" if suite else lines())
         settings = {
             "Dir::Etc::parts": folder / "conf",  # no hooks of this machine's
             "Dir::Etc::main": "/dev/null",
@@ -290,3 +303,15 @@ def lines() -> str:
     pattern = re.compile(r"deb\s+(?:\[[^]]*\]\s+)?\S+\s+(\S+)\s")
     ours = [line for line in all_lines if (match := pattern.match(line)) and match[1] in _suites()]
     return "".join(f"{line}\n" for line in ours)
+
+
+def mirror() -> str:
+    """Where this machine gets its Debian release from, which has others beside it; Debian's public mirror elsewhere."""
+    name = _release().get("VERSION_CODENAME", "")
+    for stanza in re.split(r"\n\s*\n", sources()):
+        suites = re.search(r"^Suites:\s*(.+)$", stanza, re.MULTILINE | re.IGNORECASE)
+        where = re.search(r"^URIs:\s*(\S+)", stanza, re.MULTILINE | re.IGNORECASE)
+        if suites and where and name in suites[1].split() and _release().get("ID") == "debian":
+            return where[1]
+    found = re.search(rf"^deb\s+(?:\[[^]]*\]\s+)?(\S+)\s+{re.escape(name)}\s", lines(), re.MULTILINE)
+    return found[1] if found and _release().get("ID") == "debian" else _MIRROR

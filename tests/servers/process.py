@@ -95,7 +95,7 @@ class Server:
             Broken: Raised when it ends instead, or takes too long.
         """
         for _ in range(_TRIES if not self.port else 1):
-            first, self.port = not self.port, self.port or _free_port()
+            first, self.port = not self.port, self.port or free_port()
             try:
                 self._start()
             except Broken as error:
@@ -252,7 +252,8 @@ def _account() -> tuple[int, int]:
     return nobody.pw_uid, nobody.pw_gid
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One that nobody has now."""
     for port in random.SystemRandom().sample(_PORTS, 100):
         with closing(socket.socket()) as probe, suppress(OSError):
             probe.bind((HOST, port))

@@ -29,6 +29,8 @@ def test_what_is_unknown_is_told_what_is_near():
     ("etcd://u:canary@h1:2379,h2:2379/?name=x", "etcd://u:***@h1:2379,h2:2379/?name=x"),
     ("unix://:canary@/run/r.sock", "unix://:***@/run/r.sock"),
     ("consul://h:8500", "consul://h:8500"),
+    ("consul://canary@h1:8500,h2:8500?name=x", "consul://***@h1:8500,h2:8500?name=x"),
+    ("consuls://:canary@h", "consuls://***@h"),
     ("postgresql://u@h/db", "postgresql://u@h/db"),
     ("redis://u:can@ary@[::1]:7000", "redis://u:***@[::1]:7000"),
 ])
