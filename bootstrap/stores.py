@@ -19,10 +19,11 @@ POSTGRESQL_SCHEMES: Final = ("postgresql", "postgres")
 MARIADB_SCHEMES: Final = ("mariadb",)
 STORE_SCHEMES: Final = ("memory", "sqlite", *REDIS_SCHEMES, *POSTGRESQL_SCHEMES, *MARIADB_SCHEMES)
 SQL_SCHEMES: Final = ("sqlite", *POSTGRESQL_SCHEMES, *MARIADB_SCHEMES)
+ETCD_SCHEMES: Final = ("etcd", "etcds")
 CONSUL_SCHEMES: Final = ("consul", "consuls")
-CLUSTER_SCHEMES: Final = (*STORE_SCHEMES, *CONSUL_SCHEMES)
+CLUSTER_SCHEMES: Final = (*STORE_SCHEMES, *ETCD_SCHEMES, *CONSUL_SCHEMES)
 """Each store's own address is one of a cluster, too."""
-LATER_SCHEMES: Final = ("etcd", "etcds", "zookeeper")
+LATER_SCHEMES: Final = ("zookeeper",)
 """Known by the design, not in this version yet: said plainly instead of "unknown"."""
 MEMORY_MAX_JOBS: Final = 1_000
 """Default bound of the memory store, as QUEUE_MEMORY_MAX_JOBS."""
@@ -179,6 +180,8 @@ def open_cluster(url: str, clock: Clock) -> ClusterBackend:
         UnknownOption: Raised when the address is none of ours.
         ClusterUnavailable: Raised when it can't be reached.
     """
+    if scheme_of(url, "cluster") not in STORE_SCHEMES:
+        return _open_service(url)
     if scheme_of(url, "cluster") == "memory":
         return _memory_parts(url, clock, MEMORY_MAX_JOBS)[1]
     if scheme_of(url, "cluster") in REDIS_SCHEMES:
@@ -202,6 +205,17 @@ def open_cluster(url: str, clock: Clock) -> ClusterBackend:
     from callboard.backends.cluster.sql import SqliteCluster  # noqa: PLC0415 - loaded when used
 
     return SqliteCluster(sqlite_path(url), clock=clock, prefix=_prefix(url)[1])
+
+
+def _open_service(url: str) -> ClusterBackend:
+    """The cluster of a service that keeps no jobs."""
+    if scheme_of(url, "cluster") in CONSUL_SCHEMES:
+        from callboard.backends.cluster.consul import open_consul_cluster  # noqa: PLC0415 - loaded when used
+
+        return open_consul_cluster(url)
+    from callboard.backends.cluster.etcd import open_etcd_cluster  # noqa: PLC0415 - loaded when used
+
+    return open_etcd_cluster(url)
 
 
 def _memory_parts(url: str, clock: Clock, max_jobs: int) -> tuple[JobStore, ClusterBackend]:

@@ -214,6 +214,27 @@ def open_consul_place(url: str) -> Place:
     return Place("consul", lambda: open_consul_cluster(own), 0.8, wipe, done=lambda: delete(""))
 
 
+def etcd_place(_folder: Path) -> Place:
+    """A cluster of its own name on the etcd that all tests share."""
+    from servers import shared  # noqa: PLC0415 - only where it is used
+
+    from callboard.backends.cluster.etcd import open_etcd_cluster  # noqa: PLC0415 - as above
+    from callboard.backends.cluster.etcd import requests as ask  # noqa: PLC0415 - as above
+
+    name = f"test-{uuid4().hex}"
+    url = f"{shared.url('etcd')}?name={name}"
+
+    def wipe() -> None:
+        with closing(open_etcd_cluster(url)) as client:
+            for part in ("term", "lock/", "node/"):
+                key = f"/callboard/{name}/{part}".encode()
+                gone = ask.delete(key)
+                gone.request_delete_range.range_end = ask.end_of(key) if part.endswith("/") else b""
+                client._link.txn([], [gone], [])
+
+    return Place("etcd", lambda: open_etcd_cluster(url), 1.0, wipe)
+
+
 def database_place(kind: str) -> Place:
     """A cluster in a database of the PostgreSQL or MariaDB that all tests share."""
     from cluster_servers import open_place  # noqa: PLC0415 - as above
@@ -225,6 +246,7 @@ PLACES: dict[str, Callable[[Path], Place]] = {
     "memory": memory_place,
     "sqlite": sqlite_place,
     "redis": redis_place,
+    "etcd": etcd_place,
     "consul": consul_place,
     "postgresql": lambda _: database_place("postgresql"),
     "mariadb": lambda _: database_place("mariadb"),

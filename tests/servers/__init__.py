@@ -13,6 +13,7 @@ from __future__ import annotations
 from kit import require
 
 from servers.consulserver import ConsulEnsemble, ConsulOptions, ConsulServer
+from servers.etcdserver import EtcdEnsemble, EtcdOptions, EtcdServer
 from servers.mariadbserver import MariadbOptions, MariadbServer
 from servers.packages import Missing
 from servers.postgresqlserver import PostgresqlOptions, PostgresqlServer
@@ -23,6 +24,8 @@ __all__ = [
     "Broken",
     "ConsulEnsemble",
     "ConsulServer",
+    "EtcdEnsemble",
+    "EtcdServer",
     "MariadbServer",
     "Missing",
     "PostgresqlServer",
@@ -30,6 +33,8 @@ __all__ = [
     "Server",
     "consul",
     "consul_ensemble",
+    "etcd",
+    "etcd_ensemble",
     "mariadb",
     "postgresql",
     "redis",
@@ -59,6 +64,16 @@ def consul(**options: object) -> ConsulServer:
 def consul_ensemble() -> ConsulEnsemble:
     """Three new servers of one Consul, started by `with`."""
     return _made(ConsulEnsemble)
+
+
+def etcd(**options: object) -> EtcdServer:
+    """A new etcd, not yet started; options: see EtcdOptions."""
+    return _made(lambda: EtcdServer(EtcdOptions(**options)))
+
+
+def etcd_ensemble(election_timeout_ms: int = 200) -> EtcdEnsemble:
+    """Three new etcd servers that elect a leader of theirs, not yet started."""
+    return _made(lambda: EtcdEnsemble(election_timeout_ms))
 
 
 def _made(make):

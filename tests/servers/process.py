@@ -107,8 +107,14 @@ class Server:
         raise Broken(f"{self.name}: no free port in {_TRIES} tries")
 
     def _start(self) -> None:
+        self.launch()
+        self.wait_ready()
+
+    def launch(self) -> None:
+        """Start it and wait for nothing: one of an ensemble answers when others run, too."""
         if self.alive:
             raise Broken(f"{self.name} runs already")
+        self.port = self.port or free_port()
         with self.log.open("ab") as log:
             self._popen = subprocess.Popen(
                 self._launched(self.command(), self.death_signal),
@@ -116,6 +122,13 @@ class Server:
                 env={**self._environment(), **self.variables},
             )
         self.pid = self._popen.pid
+
+    def wait_ready(self) -> None:
+        """Wait until it answers.
+
+        Raises:
+            Broken: Raised when it ends instead, or takes too long.
+        """
         end_s, last = time.monotonic() + _READY_S, ""
         while True:
             if self._popen.poll() is not None:
