@@ -198,10 +198,6 @@ def open_cluster(url: str, clock: Clock) -> ClusterBackend:
 
         address, prefix = _prefix(url)
         return MariadbCluster(address, prefix=prefix)
-    if scheme_of(url, "cluster") in CONSUL_SCHEMES:
-        from callboard.backends.cluster.consul import open_consul_cluster  # noqa: PLC0415 - loaded when used
-
-        return open_consul_cluster(url)
     from callboard.backends.cluster.sql import SqliteCluster  # noqa: PLC0415 - loaded when used
 
     return SqliteCluster(sqlite_path(url), clock=clock, prefix=_prefix(url)[1])
