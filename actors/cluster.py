@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 
 from callboard.actors.base import DISPATCHER, ELECTOR, Actor, Parts, handles
+from callboard.core import candidates
 from callboard.core.errors import QueueError
 from callboard.core.messages import (
     AskMembers,
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from callboard.actors.lane import Lane
     from callboard.core.ports import Bell
 
+LOOK_EVERY: Final = 3
+"""Between two looks at the members for this node's standing, in ttls of a session."""
+
 
 class Cluster(Actor):
     """Carries out what others ask of the backend; renewals have a thread of their own, so that nothing delays them."""
@@ -35,6 +40,7 @@ class Cluster(Actor):
         self._renewals: Lane | None = None
         self._calls: Lane | None = None
         self._watch: Bell | None = None
+        self._standing = candidates.Standing()
 
     @handles(Begin)
     def begin(self, _message: Begin) -> None:
@@ -47,16 +53,37 @@ class Cluster(Actor):
 
     @handles(Campaign)
     def campaign(self, message: Campaign) -> None:
-        """Try to become leader."""
+        """Try to become leader, if this node stands."""
         def call() -> None:
             try:
-                term = self.parts.cluster.campaign(self.parts.info.boot_id, message.ttl_s)
+                may = self._may_campaign()
+                term = self.parts.cluster.campaign(self.parts.info.boot_id, message.ttl_s) if may else None
                 answer = CampaignAnswer(message.attempt, term)
             except QueueError as error:
                 answer = CampaignAnswer(message.attempt, None, str(error))
             self.tell(ELECTOR, answer)
+            if answer.term is None:  # behind the answer: no campaign of one who stands waits for a list of members
+                self._look()
 
         self._run(self._calls, call)
+
+    def _may_campaign(self) -> bool:
+        """On the thread for calls. One who does not stand reads who leads, which is cheaper than to campaign."""
+        if self._standing.stands:
+            return True
+        led = self.parts.cluster.leader() is not None
+        self._standing, may = candidates.may_campaign(self._standing, self.now(), led=led)
+        return may
+
+    def _look(self) -> None:
+        """Now and then: whether this node stands. A backend that does not answer leaves it as it was."""
+        config, now_s = self.parts.config, self.now()
+        if now_s < self._standing.look_at_s:
+            return
+        with suppress(QueueError):  # campaigns and registrations tell of the outage
+            members = self.parts.cluster.nodes()
+            again_s = now_s + LOOK_EVERY * config.session_ttl_s
+            self._standing = candidates.looked(self._standing, self.parts.info, members, config.candidates_max, again_s)
 
     @handles(Renew)
     def renew(self, message: Renew) -> None:

@@ -196,9 +196,7 @@ class Dispatcher(Actor):
 
     def _round(self) -> None:
         epoch = self._epoch
-        if epoch is None or not self.parts.config.distribute:
-            return
-        if not self._trusted() or self.now() < self._rounds_from_s:
+        if epoch is None or not self._trusted() or self.now() < self._rounds_from_s:
             return
         try:
             self._promote(epoch)

@@ -45,8 +45,7 @@ class Elector(Actor):
     @handles(Begin)
     def begin(self, _message: Begin) -> None:
         """Campaign at once, unless this node never leads."""
-        if self.parts.config.lead:
-            self._step(election.Tick())
+        self._step(election.Tick())
 
     @handles(ElectionTick)
     def tick(self, _message: ElectionTick) -> None:
@@ -117,6 +116,8 @@ class Elector(Actor):
             self.tell(message.actor, Lead(self._state.term, self._state.trusted_until_s))
 
     def _step(self, event: election.Event) -> None:
+        if not self.parts.config.lead:  # whatever the watch or the Dispatcher says
+            return
         self._state, actions = election.step(self._state, event, self.now(), random.random())  # noqa: S311 - spread only
         for action in actions:
             self._perform(action)

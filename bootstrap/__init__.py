@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from callboard import testing as testing
     from callboard.client import Client as Client
     from callboard.core.errors import AppImportFailed as AppImportFailed
+    from callboard.core.errors import ClusterUnavailable as ClusterUnavailable
     from callboard.core.errors import CodecError as CodecError
     from callboard.core.errors import InvalidArgument as InvalidArgument
     from callboard.core.errors import InvalidJob as InvalidJob
@@ -44,7 +45,23 @@ if TYPE_CHECKING:
     from callboard.core.job import current_job as current_job
     from callboard.core.options import Unique as Unique
     from callboard.core.records import Backoff as Backoff
+    from callboard.core.records import LockToken as LockToken
+    from callboard.core.records import NodeInfo as NodeInfo
+    from callboard.core.records import Term as Term
     from callboard.core.records import Token as Token
+    from callboard.distributed.cluster import Cluster as Cluster
+    from callboard.distributed.cluster import cluster_from_url as cluster_from_url
+    from callboard.distributed.queue import DistributedConfig as DistributedConfig
+    from callboard.distributed.queue import DistributedQueue as DistributedQueue
+    from callboard.distributed.queue import DistributedStats as DistributedStats
+    from callboard.distributed.services import ConsulCluster as ConsulCluster
+    from callboard.distributed.services import ConsulClusterConfig as ConsulClusterConfig
+    from callboard.distributed.services import EtcdCluster as EtcdCluster
+    from callboard.distributed.services import EtcdClusterConfig as EtcdClusterConfig
+    from callboard.distributed.services import RedisCluster as RedisCluster
+    from callboard.distributed.services import RedisClusterConfig as RedisClusterConfig
+    from callboard.distributed.services import ZooKeeperCluster as ZooKeeperCluster
+    from callboard.distributed.services import ZooKeeperClusterConfig as ZooKeeperClusterConfig
     from callboard.failed import FailedJob as FailedJob
     from callboard.healthcheck import HealthChecker as HealthChecker
     from callboard.jobs import BoundJob as BoundJob
@@ -64,15 +81,21 @@ if TYPE_CHECKING:
 _HOMES = {
     "callboard.client": ("Client",),
     "callboard.core.errors": (
-        "AppImportFailed", "CodecError", "InvalidArgument", "InvalidJob", "InvalidSchedule", "JobFailed", "NotFound",
-        "PayloadTooLarge", "PermanentError", "PushOutcomeUnknown", "QueueError", "QueueFull", "ResultLost",
-        "ResultTimeout", "RetryLater", "Snooze", "StaleToken", "StoreUnavailable", "TimeLimitExceeded",
+        "AppImportFailed", "ClusterUnavailable", "CodecError", "InvalidArgument", "InvalidJob", "InvalidSchedule",
+        "JobFailed", "NotFound", "PayloadTooLarge", "PermanentError", "PushOutcomeUnknown", "QueueError", "QueueFull",
+        "ResultLost", "ResultTimeout", "RetryLater", "Snooze", "StaleToken", "StoreUnavailable", "TimeLimitExceeded",
         "UnknownJob", "UnknownOption", "Unserialisable", "UsageError",
     ),
     "callboard.core.health": ("QueueHealth", "QueueStats", "Thresholds"),
     "callboard.core.job": ("FailedJobError", "Job", "JobContext", "current_job"),
     "callboard.core.options": ("Unique",),
-    "callboard.core.records": ("Backoff", "Token"),
+    "callboard.core.records": ("Backoff", "LockToken", "NodeInfo", "Term", "Token"),
+    "callboard.distributed.cluster": ("Cluster", "cluster_from_url"),
+    "callboard.distributed.queue": ("DistributedConfig", "DistributedQueue", "DistributedStats"),
+    "callboard.distributed.services": (
+        "ConsulCluster", "ConsulClusterConfig", "EtcdCluster", "EtcdClusterConfig", "RedisCluster",
+        "RedisClusterConfig", "ZooKeeperCluster", "ZooKeeperClusterConfig",
+    ),
     "callboard.failed": ("FailedJob",),
     "callboard.healthcheck": ("HealthChecker",),
     "callboard.jobs": ("BoundJob", "FunctionJob", "job"),
@@ -84,13 +107,16 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _MODULES = ("messages", "testing")
 
 __all__ = [
-    "AppImportFailed", "Backoff", "BoundJob", "Client", "CodecError", "FailedJobError", "FunctionJob",
-    "HealthChecker", "InvalidArgument", "InvalidJob", "InvalidSchedule", "Job", "JobContext", "JobFailed", "NotFound",
-    "PayloadTooLarge", "PermanentError", "PoolStats", "PushOutcomeUnknown", "Queue", "QueueError", "QueueFull",
-    "QueueHealth", "QueueStats", "ResultLost", "ResultTimeout", "RetryLater", "Scheduler", "SchedulerConfig",
-    "Snooze", "StaleToken", "StoreUnavailable", "Thresholds", "TimeLimitExceeded", "Token", "Unique", "UnknownJob",
-    "UnknownOption", "Unserialisable", "UsageError", "Worker", "WorkerConfig", "WorkerPool", "configure", "connect",
-    "current_job", "driver", "job", "messages", "testing",
+    "AppImportFailed", "Backoff", "BoundJob", "Client", "Cluster", "ClusterUnavailable", "CodecError", "ConsulCluster",
+    "ConsulClusterConfig", "DistributedConfig", "DistributedQueue", "DistributedStats", "EtcdCluster",
+    "EtcdClusterConfig", "FailedJobError", "FunctionJob", "HealthChecker", "InvalidArgument", "InvalidJob",
+    "InvalidSchedule", "Job", "JobContext", "JobFailed", "LockToken", "NodeInfo", "NotFound", "PayloadTooLarge",
+    "PermanentError", "PoolStats", "PushOutcomeUnknown", "Queue", "QueueError", "QueueFull", "QueueHealth",
+    "QueueStats", "RedisCluster", "RedisClusterConfig", "ResultLost", "ResultTimeout", "RetryLater", "Scheduler",
+    "SchedulerConfig", "Snooze", "StaleToken", "StoreUnavailable", "Term", "Thresholds", "TimeLimitExceeded", "Token",
+    "Unique", "UnknownJob", "UnknownOption", "Unserialisable", "UsageError", "Worker", "WorkerConfig", "WorkerPool",
+    "ZooKeeperCluster", "ZooKeeperClusterConfig", "cluster_from_url", "configure", "connect", "current_job", "driver",
+    "job", "messages", "testing",
 ]
 
 

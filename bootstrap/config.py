@@ -55,6 +55,10 @@ SETTINGS: Final = {setting.name: setting for setting in (
     Setting("node_id", "text", "the node's name, unique in the cluster", "host and process id", "--node-id"),
     Setting("executor", "choice", "what runs the jobs: process (a child process a slot), thread or asyncio (one child "
                                   "process with all slots)", "process", "--executor", ("process", "thread", "asyncio")),
+    Setting("role", "choice", "any runs jobs and may lead; worker never leads; leader runs no jobs and serves no queue",
+            "any", "--role", ("any", "leader", "worker")),
+    Setting("candidates_max", "whole", "how many of the cluster's nodes stand for election, the oldest first; the "
+                                       "others stand by until nobody leads", "5", "--candidates-max"),
     Setting("log_level", "choice", "events of this level and above are written", "info", "--log-level",
             ("debug", "info", "warning", "error", "critical")),
     Setting("log_format", "choice", "how events are written: auto is text on a terminal, else JSON lines", "auto",
@@ -187,7 +191,8 @@ class Config:
 
 
 _NODE_FIELDS: Final = {
-    "node_id": "node", "executor": "executor", "log_level": "log_level", "log_format": "log_style",
+    "node_id": "node", "executor": "executor", "role": "role", "candidates_max": "candidates_max",
+    "log_level": "log_level", "log_format": "log_style",
     "lease_ttl": "lease_ttl_s", "session_ttl": "session_ttl_s", "stop_grace": "stop_grace_s",
     "child_memory_max_mb": "child_memory_max_mb", "recycle_jobs": "recycle_jobs", "recycle_rss_mb": "recycle_rss_mb",
 }

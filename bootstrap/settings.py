@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from callboard.core import commandcheck
+from callboard.core.candidates import CANDIDATES_MAX
 from callboard.core.config import LEASE_TTL_S, SESSION_TTL_S, STOP_GRACE_S, NodeConfig, PoolConfig
 from callboard.core.errors import InvalidArgument, UnknownOption
 from callboard.core.options import did_you_mean, name_of, seconds, whole
@@ -19,6 +20,9 @@ SLOTS_MAX: Final = commandcheck.SLOTS_MAX
 POLL_MAX_S: Final = 1.0
 """The slow poll backs up every bell: a longer one would only delay what a lost bell left behind."""
 EXECUTORS: Final = ("process", "thread", "asyncio")
+ROLES: Final = ("any", "leader", "worker")
+NODES_MAX: Final = 1_000
+"""Nodes of a cluster at most, so candidates too."""
 
 
 def default_node_name() -> str:
@@ -40,6 +44,8 @@ class NodeSettings:
         app: modules or script paths that define the jobs.
         store, cluster: addresses; no cluster means: in the store's own database.
         pools: none means one pool of five slots for the queue "default".
+        role: any (runs jobs, and may lead), worker (never leads) or leader (runs no jobs, serves no queue).
+        candidates_max: how many nodes of the cluster stand for election, the oldest first.
         log_style: auto, json, text or off.
         stop_grace_s: what a graceful stop leaves running jobs.
     """
@@ -59,7 +65,8 @@ class NodeSettings:
     child_memory_max_mb: int | None = None
     recycle_jobs: int | None = None
     recycle_rss_mb: int | None = None
-    lead: bool = True
+    role: str = "any"
+    candidates_max: int = CANDIDATES_MAX
     poll_s: float = 1.0
 
     def config(self) -> NodeConfig:
@@ -76,14 +83,18 @@ class NodeSettings:
         if self.executor not in EXECUTORS:
             raise UnknownOption(f"no executor is named {self.executor!r}{did_you_mean(self.executor, EXECUTORS)}; "
                                 f"use {', '.join(EXECUTORS)}")
+        if self.role not in ROLES:
+            raise UnknownOption(f"no role is named {self.role!r}{did_you_mean(self.role, ROLES)}; "
+                                f"use {', '.join(ROLES)}")
         return NodeConfig(
             node=name_of(self.node or default_node_name(), "node"),
-            pools=pools,
+            pools=() if self.role == "leader" else pools,
             lease_ttl_s=ttl(self.lease_ttl_s, "lease_ttl_s"),
             session_ttl_s=ttl(self.session_ttl_s, "session_ttl_s"),
             poll_s=min(seconds(self.poll_s, "poll_s", above_zero=True), POLL_MAX_S),
             heal_s=self.session_ttl_s / 3,
-            lead=self.lead,
+            lead=self.role != "worker",
+            candidates_max=whole(self.candidates_max, "candidates_max", 1, NODES_MAX),
         )
 
 

@@ -227,8 +227,9 @@ class Worker:
             raise QueueError("the worker is not running: start() it first")
         return self.pool.handle
 
-    def _make(self) -> NodeHandle:
-        settings = NodeSettings(
+    def node_settings(self) -> NodeSettings:
+        """What the node is started with. Raises InvalidArgument when no job is registered."""
+        return NodeSettings(
             app=self.config.app or app_of_this_program(), store=self.queue.url, pools=(self._pool_config,),
             node=self.node_id, executor=self.config.executor, log_level=self.config.log_level,
             log_style=self.config.log_style, stop_grace_s=seconds(self.config.stop_grace, "stop_grace"),
@@ -236,6 +237,9 @@ class Worker:
             lease_ttl_s=seconds(self.config.lease_ttl, "lease_ttl"),
             session_ttl_s=seconds(self.config.session_ttl, "session_ttl"),
         )
+
+    def _make(self) -> NodeHandle:
+        settings = self.node_settings()
         if scheme_of(self.queue.url, "store") == "memory":
             cluster = open_cluster(self.queue.url, SystemClock())
             return InProcessNode(settings, self.queue.store, cluster, self.pool.on_event)

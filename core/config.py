@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from callboard.core.candidates import CANDIDATES_MAX
 from callboard.core.records import Backoff, QueueShare
 
 LEASE_TTL_S: Final = 5.0
@@ -38,7 +39,13 @@ class PoolConfig:
 
 @dataclass(frozen=True, slots=True)
 class NodeConfig:
-    """What the actors of one node go by. All times in seconds."""
+    """What the actors of one node go by. All times in seconds.
+
+    Attributes:
+        pools: none: the node runs no jobs.
+        lead: it stands for election; one that does not only works.
+        candidates_max: how many of the cluster's nodes stand, the oldest first; the others where nobody leads.
+    """
 
     node: str
     pools: tuple[PoolConfig, ...]
@@ -55,5 +62,5 @@ class NodeConfig:
     mailbox_max: int = 10_000
     assign_batch_max: int = 2_000
     lead: bool = True
-    distribute: bool = True
+    candidates_max: int = CANDIDATES_MAX
     roundtrip_messages: bool = False

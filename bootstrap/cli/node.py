@@ -11,9 +11,9 @@ from callboard.config import Config
 
 
 @click.command("node", epilog=f"{EXIT_CODES} 1 also: an actor died too often, or a live node has this name.")
-@setting_options("app", "store", "cluster", "queues", "node_id", "executor", "timeout", "max_attempts", "retry_after",
-                 "log_level", "log_format", "log_file", "lease_ttl", "session_ttl", "stop_grace",
-                 "child_memory_max_mb", "recycle_jobs", "recycle_rss_mb")
+@setting_options("app", "store", "cluster", "queues", "node_id", "executor", "role", "candidates_max", "timeout",
+                 "max_attempts", "retry_after", "log_level", "log_format", "log_file", "lease_ttl", "session_ttl",
+                 "stop_grace", "child_memory_max_mb", "recycle_jobs", "recycle_rss_mb")
 def node(**flags: Any) -> int:
     """Start a node: it runs jobs, and takes part in leading the cluster.
 

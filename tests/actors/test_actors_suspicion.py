@@ -133,7 +133,7 @@ def test_a_view_that_cannot_be_had_stops_nothing(bench, ghost, monkeypatch, faul
 
     monkeypatch.setattr(bench.cluster, "nodes", nodes)
     unregistered = ghost()
-    node = bench.node(lead=True)
+    node = bench.node()
     gets_jobs(bench, unregistered)  # for nothing speaks against it
     bench.wait_runs(1)
     go.set()

@@ -1,0 +1,1 @@
+"""What programs see of the cluster: coordination objects on each service, and a queue that is one of its nodes."""
