@@ -263,7 +263,10 @@ def _info(node_id: str, info: NodeInfo | Mapping[str, Any] | None) -> NodeInfo:
         if name not in INFO_FIELDS:
             raise UnknownOption(f"a node's info has no field {name!r}{did_you_mean(name, INFO_FIELDS)}; it has "
                                 f"{', '.join(INFO_FIELDS)}")
-    ours = {"boot_id": "", "host": socket.gethostname()[:255], "version": callboard_version()}
+        kind = type(getattr(NodeInfo("", ""), name))
+        if type(given[name]) is not kind:
+            raise InvalidArgument(f"a node's {name} must be of type {kind.__name__}, not {given[name]!r}")
+    ours: dict[str, Any] = {"boot_id": "", "host": socket.gethostname()[:255], "version": callboard_version()}
     return NodeInfo(node_id, **{**ours, **given})
 
 

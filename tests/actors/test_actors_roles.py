@@ -13,7 +13,12 @@ def leader_of(bench):
 def test_a_worker_never_campaigns_and_works_for_a_leader_that_runs_nothing(bench, monkeypatch):
     asked = []
     campaign = bench.cluster.campaign
-    monkeypatch.setattr(bench.cluster, "campaign", lambda owner, ttl_s: (asked.append(owner), campaign(owner, ttl_s))[1])
+
+    def noted(owner, ttl_s):
+        asked.append(owner)
+        return campaign(owner, ttl_s)
+
+    monkeypatch.setattr(bench.cluster, "campaign", noted)
     worker = bench.node("w1", role="worker")
     bench.push(3)
     worker.events.wait("heartbeat.session_opened")

@@ -1,4 +1,4 @@
-"""The election of programs under trouble: trust ends before the lock does, and a callback that stands still leads nobody."""
+"""The election of programs in trouble: trust ends before the lock does; who stands still in a callback leads nobody."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_no_thread_is_left(address):
 
 
 def test_a_password_is_sent_and_never_shown():
-    config = callboard.RedisClusterConfig(password="xy:zz@y/?", addr="127.0.0.1:1")
+    config = callboard.RedisClusterConfig("127.0.0.1:1", "xy:zz@y/?")
     cluster = callboard.RedisCluster(config)
     assert cluster.url == "redis://:xy%3Azz%40y%2F%3F@127.0.0.1:1/0"
     with pytest.raises(callboard.ClusterUnavailable) as caught:
@@ -168,8 +168,8 @@ def test_a_password_is_sent_and_never_shown():
 
 
 @pytest.mark.parametrize(("addr", "db"), [
-    ("localhost", 0), ("localhost:0", 0), ("localhost:65536", 0), (":6379", 0), ("a@b:1", 0), ("a/b:1", 0), ("a b:1", 0),
-    ("localhost:6379", -1), ("localhost:6379", True),
+    ("localhost", 0), ("localhost:0", 0), ("localhost:65536", 0), (":6379", 0), ("a@b:1", 0), ("a/b:1", 0),
+    ("a b:1", 0), ("localhost:6379", -1), ("localhost:6379", True),
 ])  # fmt: skip
 def test_a_wrong_address_fails_where_it_is_given(addr, db):
     with pytest.raises(callboard.InvalidArgument):
@@ -181,6 +181,8 @@ def test_wrong_values_fail_where_they_are_given(one):
         one.register("n", {"hots": "x"})
     with pytest.raises(callboard.InvalidArgument):
         one.register("n", {"pid": -1})
+    with pytest.raises(callboard.InvalidArgument, match="pid must be of type int"):
+        one.register("n", {"pid": "7"})
     with pytest.raises(callboard.InvalidArgument, match="belong to elections"):
         one.acquire_lock("callboard/election/main", 1)
     with pytest.raises(callboard.InvalidArgument):
