@@ -259,13 +259,13 @@ def _info(node_id: str, info: NodeInfo | Mapping[str, Any] | None) -> NodeInfo:
     if isinstance(info, NodeInfo):
         return NodeInfo(node_id, info.boot_id, info.host, info.pid, info.version, info.socket, info.started_ms)
     given = dict(info or {})
-    for name in given:
+    for name, value in given.items():
         if name not in INFO_FIELDS:
             raise UnknownOption(f"a node's info has no field {name!r}{did_you_mean(name, INFO_FIELDS)}; it has "
                                 f"{', '.join(INFO_FIELDS)}")
         kind = type(getattr(NodeInfo("", ""), name))
-        if type(given[name]) is not kind:
-            raise InvalidArgument(f"a node's {name} must be of type {kind.__name__}, not {given[name]!r}")
+        if type(value) is not kind:
+            raise InvalidArgument(f"a node's {name} must be of type {kind.__name__}, not {value!r}")
     ours: dict[str, Any] = {"boot_id": "", "host": socket.gethostname()[:255], "version": callboard_version()}
     return NodeInfo(node_id, **{**ours, **given})
 
