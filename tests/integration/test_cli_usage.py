@@ -42,7 +42,7 @@ MISUSE = {
     "attempts out of range": (["node", "--app", "shop", "--max-attempts", "0"], "--max-attempts must be a whole"),
     "log file not writable": (["node", "--app", "shop", "--log-file", "no/such/dir.log"], "can't be written"),
     "unknown store": (["status", "--store", "sqlit:///x.db"], "no store address (did you mean 'sqlite'?)"),
-    "store of a later version": (["status", "--store", "zookeeper://localhost"], "not in this version"),
+    "cluster as a store": (["status", "--store", "zookeeper://localhost"], "keeps no jobs"),
     "store without a file": (["status", "--store", "sqlite://"], "names no file"),
     "memory store": (["status", "--store", "memory://"], "lives within one process"),
     "password in a flag": (["status", "--store", "postgresql://u:hunter2@h/db"], "--store carries a password"),
