@@ -235,6 +235,13 @@ def etcd_place(_folder: Path) -> Place:
     return Place("etcd", lambda: open_etcd_cluster(url), 1.0, wipe)
 
 
+def zookeeper_place(_folder: Path) -> Place:
+    """A cluster of its own name on the ZooKeeper that all tests share."""
+    import zookeeperkit  # noqa: PLC0415 - only where it is used
+
+    return zookeeperkit.open_place()
+
+
 def database_place(kind: str) -> Place:
     """A cluster in a database of the PostgreSQL or MariaDB that all tests share."""
     from cluster_servers import open_place  # noqa: PLC0415 - as above
@@ -250,6 +257,7 @@ PLACES: dict[str, Callable[[Path], Place]] = {
     "consul": consul_place,
     "postgresql": lambda _: database_place("postgresql"),
     "mariadb": lambda _: database_place("mariadb"),
+    "zookeeper": zookeeper_place,
 }
 
 

@@ -19,6 +19,7 @@ from servers.packages import Missing
 from servers.postgresqlserver import PostgresqlOptions, PostgresqlServer
 from servers.process import Broken, Server
 from servers.redisserver import RedisOptions, RedisServer
+from servers.zookeeperserver import ZookeeperEnsemble, ZookeeperOptions, ZookeeperServer
 
 __all__ = [
     "Broken",
@@ -31,6 +32,8 @@ __all__ = [
     "PostgresqlServer",
     "RedisServer",
     "Server",
+    "ZookeeperEnsemble",
+    "ZookeeperServer",
     "consul",
     "consul_ensemble",
     "etcd",
@@ -38,6 +41,8 @@ __all__ = [
     "mariadb",
     "postgresql",
     "redis",
+    "zookeeper",
+    "zookeeper_ensemble",
 ]
 
 
@@ -74,6 +79,16 @@ def etcd(**options: object) -> EtcdServer:
 def etcd_ensemble(election_timeout_ms: int = 200) -> EtcdEnsemble:
     """Three new etcd servers that elect a leader of theirs, not yet started."""
     return _made(lambda: EtcdEnsemble(election_timeout_ms))
+
+
+def zookeeper(**options: object) -> ZookeeperServer:
+    """A new ZooKeeper, not yet started; options: see ZookeeperOptions."""
+    return _made(lambda: ZookeeperServer(ZookeeperOptions(**options)))
+
+
+def zookeeper_ensemble(**options: object) -> ZookeeperEnsemble:
+    """Three new ZooKeepers, not yet started; options: see ZookeeperEnsemble."""
+    return _made(lambda: ZookeeperEnsemble(**options))
 
 
 def _made(make):

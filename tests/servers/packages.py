@@ -73,6 +73,7 @@ class Recipe:
         places: where on a machine the programs may be beside PATH, as globs.
         skip: which dependencies are not needed, as a pattern.
         suite: the Debian release that has them, where this machine's own does not.
+        files: what else must be there, such as usr/share/java/x.jar; found by its name.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Recipe:
     places: tuple[str, ...] = ()
     skip: str = "-"
     suite: str = field(default="", repr=False)  # not in `repr`, which names the cached folders of the others
+    files: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ def _find(recipe: Recipe) -> Programs:
             _fetch(recipe, home, root)
     unpacked = _unpacked(recipe, root)
     if unpacked is None:
-        raise Missing(f"{recipe.name}: the packages in {root} lack one of {recipe.programs}")
+        raise Missing(f"{recipe.name}: the packages in {root} lack one of {recipe.programs + recipe.files}")
     return unpacked
 
 
@@ -152,20 +154,30 @@ def _on_this_machine(recipe: Recipe) -> Programs | None:
     usual = [os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"]
     path = os.pathsep.join([*map(str, chain(*folders)), *usual])
     paths = {name: found for name in recipe.programs if (found := shutil.which(name, path=path))}
-    if len(paths) < len(recipe.programs):
+    files = _files(recipe, Path("/"))
+    if len(paths) < len(recipe.programs) or files is None:
         return None
-    return Programs({name: Path(found).resolve() if recipe.places else Path(found) for name, found in paths.items()})
+    found = {name: Path(found).resolve() if recipe.places else Path(found) for name, found in paths.items()}
+    return Programs({**found, **files})
+
+
+def _files(recipe: Recipe, root: Path) -> dict[str, Path] | None:
+    """The files by name, if all are there."""
+    found = {Path(file).name: root / file for file in recipe.files}
+    return found if all(file.exists() for file in found.values()) else None
 
 
 def _unpacked(recipe: Recipe, root: Path) -> Programs | None:
-    folders = [root / "usr/bin", root / "usr/sbin", *sorted(root.glob("usr/lib/postgresql/*/bin"), reverse=True)]
+    kept_apart = [*root.glob("usr/lib/postgresql/*/bin"), *root.glob("usr/lib/jvm/*/bin")]
+    folders = [root / "usr/bin", root / "usr/sbin", *sorted(kept_apart, reverse=True)]
     path = os.pathsep.join(map(str, folders))
     paths = {name: Path(found) for name in recipe.programs if (found := shutil.which(name, path=path))}
-    if len(paths) < len(recipe.programs):
+    files = _files(recipe, root)
+    if len(paths) < len(recipe.programs) or files is None:
         return None
     libraries = [*root.glob("usr/lib/*-linux-gnu*"), *root.glob("lib/*-linux-gnu*")]
     joined = os.pathsep.join([*map(str, libraries), *filter(None, [os.environ.get("LD_LIBRARY_PATH", "")])])
-    return Programs(paths, root, {"LD_LIBRARY_PATH": joined})
+    return Programs({**paths, **files}, root, {"LD_LIBRARY_PATH": joined})
 
 
 def cache() -> Path:
@@ -212,7 +224,18 @@ def _fetch(recipe: Recipe, home: Path, root: Path) -> None:
         for deb in sorted(debs.glob("*.deb")):
             _run(["dpkg", "-x", str(deb), str(tree)])
         tree.chmod(0o755)  # dpkg gave it the mode of the last package's
+        _relink(tree)
         tree.rename(root)
+
+
+def _relink(tree: Path) -> None:
+    """Links that name a whole path, such as Java's into /etc, shall lead to what was unpacked."""
+    for link in (path for path in tree.rglob("*") if path.is_symlink()):
+        target = link.readlink()
+        inside = tree / str(target).lstrip("/")
+        if target.is_absolute() and inside.exists():
+            link.unlink()
+            link.symlink_to(os.path.relpath(inside, link.parent))
 
 
 class Apt:

@@ -1,8 +1,8 @@
 """Servers that all tests of a process share, started by the first that asks and ended with the run.
 
-An address in the environment (CALLBOARD_TEST_REDIS_URL, and likewise _POSTGRESQL_, _MARIADB_, _ETCD_, _CONSUL_) goes
-before a server of our own. There the tests make databases of their own and drop them; of Redis they take databases that
-are empty, of etcd and Consul names.
+An address in the environment (CALLBOARD_TEST_REDIS_URL, and likewise _POSTGRESQL_, _MARIADB_, _ETCD_, _CONSUL_,
+_ZOOKEEPER_) goes before a server of our own. There the tests make databases of their own and drop them; of Redis they
+take databases that are empty, of etcd, Consul and ZooKeeper names.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LOCK_S = 7_200
 
 
 def url(kind: str) -> str:
-    """The address of the shared server of a kind: redis, postgresql, mariadb, etcd, consul.
+    """The address of the shared server of a kind: redis, postgresql, mariadb, etcd, consul, zookeeper.
 
     A test that kills or stops a server makes its own: `servers.redis()`.
     """

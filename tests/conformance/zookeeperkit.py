@@ -1,0 +1,59 @@
+"""The cluster on ZooKeeper for tests: installations of random names on a server, and what others do there."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager, suppress
+from uuid import uuid4
+
+from cluster_kit import Place
+from kazoo.client import KazooClient
+from kazoo.exceptions import NoNodeError
+from servers import shared
+
+from callboard.backends.cluster.zookeeper import open_zookeeper_cluster
+
+SILENT = logging.Logger("kazoo of the tests", logging.CRITICAL + 1)  # noqa: LOG001 - apart from all others
+
+
+@contextmanager
+def another(url, login=None):
+    """A client of somebody else's."""
+    client = KazooClient(url.partition("://")[2].rpartition("@")[2].partition("/")[0].partition("?")[0], timeout=10.0,
+                         logger=SILENT, auth_data=[("digest", login)] if login else None)
+    client.start(timeout=10.0)
+    try:
+        yield client
+    finally:
+        client.stop()
+        client.close()
+
+
+def delete(client, path):
+    """Delete a node and all below; what goes by itself meanwhile is as good."""
+    with suppress(NoNodeError):
+        for name in client.get_children(path):
+            delete(client, f"{path}/{name}")
+        client.delete(path)
+
+
+def wipe(url, base):
+    """Delete leases, locks and members, and leave the rest."""
+    with another(url) as client:
+        root = f"{base}/{client.get(base)[0].decode()}"
+        for area in ("term", "locks", "members"):
+            for name in client.get_children(f"{root}/{area}"):
+                delete(client, f"{root}/{area}/{name}")
+
+
+def open_place(ttl_s=1.0):
+    """A cluster of its own name on the shared server."""
+    name = f"test-{uuid4().hex}"
+    url = shared.url("zookeeper")
+
+    def done():
+        with another(url) as client:
+            delete(client, f"/{name}")
+
+    return Place("zookeeper", lambda: open_zookeeper_cluster(f"{url}?name={name}"), ttl_s,
+                 lambda: wipe(url, f"/{name}"), done=done)
