@@ -21,10 +21,9 @@ STORE_SCHEMES: Final = ("memory", "sqlite", *REDIS_SCHEMES, *POSTGRESQL_SCHEMES,
 SQL_SCHEMES: Final = ("sqlite", *POSTGRESQL_SCHEMES, *MARIADB_SCHEMES)
 ETCD_SCHEMES: Final = ("etcd", "etcds")
 CONSUL_SCHEMES: Final = ("consul", "consuls")
-CLUSTER_SCHEMES: Final = (*STORE_SCHEMES, *ETCD_SCHEMES, *CONSUL_SCHEMES)
+ZOOKEEPER_SCHEMES: Final = ("zookeeper", "zookeepers")
+CLUSTER_SCHEMES: Final = (*STORE_SCHEMES, *ETCD_SCHEMES, *CONSUL_SCHEMES, *ZOOKEEPER_SCHEMES)
 """Each store's own address is one of a cluster, too."""
-LATER_SCHEMES: Final = ("zookeeper",)
-"""Known by the design, not in this version yet: said plainly instead of "unknown"."""
 MEMORY_MAX_JOBS: Final = 1_000
 """Default bound of the memory store, as QUEUE_MEMORY_MAX_JOBS."""
 
@@ -51,17 +50,15 @@ def scheme_of(url: str, what: str) -> str:
     """The address's scheme, checked.
 
     Raises:
-        UnknownOption: Raised when it is none of ours, or not in this version.
+        UnknownOption: Raised when it is none of ours.
     """
     scheme = url.partition(":")[0] if ":" in url else ""
     known = CLUSTER_SCHEMES if what == "cluster" else STORE_SCHEMES
     if scheme in known:
         return scheme
-    if scheme in (*CLUSTER_SCHEMES, *LATER_SCHEMES) and what != "cluster":
+    if scheme in CLUSTER_SCHEMES and what != "cluster":
         raise UnknownOption(f"{scheme}:// keeps no jobs: give it as the cluster's address, beside a store's such as "
                             "sqlite:///FILE")
-    if scheme in LATER_SCHEMES:
-        raise UnknownOption(f"{what} {scheme}:// is planned and not in this version; use sqlite:///FILE or memory://")
     raise UnknownOption(f"{mask_url(url)!r} is no {what} address{did_you_mean(scheme, known)}; "
                         "use sqlite:///FILE or memory://")
 
@@ -209,6 +206,10 @@ def _open_service(url: str) -> ClusterBackend:
         from callboard.backends.cluster.consul import open_consul_cluster  # noqa: PLC0415 - loaded when used
 
         return open_consul_cluster(url)
+    if scheme_of(url, "cluster") in ZOOKEEPER_SCHEMES:
+        from callboard.backends.cluster.zookeeper import open_zookeeper_cluster  # noqa: PLC0415 - loaded when used
+
+        return open_zookeeper_cluster(url)
     from callboard.backends.cluster.etcd import open_etcd_cluster  # noqa: PLC0415 - loaded when used
 
     return open_etcd_cluster(url)

@@ -47,12 +47,22 @@ def database_url(kind: str) -> Iterator[str]:
         yield address
 
 
+@contextmanager
+def zookeeper_url(_folder: Path) -> Iterator[str]:
+    """A name of its own on the ZooKeeper that all tests share."""
+    import zookeeperkit  # noqa: PLC0415 - only where it is used
+
+    with zookeeperkit.name() as address:
+        yield address
+
+
 URLS: dict[str, Callable[[Path], AbstractContextManager[str]]] = {
     "memory": memory_url,
     "sqlite": sqlite_url,
     "redis": redis_url,
     "postgresql": lambda _: database_url("postgresql"),
     "mariadb": lambda _: database_url("mariadb"),
+    "zookeeper": zookeeper_url,
 }
 
 

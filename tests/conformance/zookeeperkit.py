@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from uuid import uuid4
 
 from cluster_kit import Place
@@ -46,14 +46,26 @@ def wipe(url, base):
                 delete(client, f"{root}/{area}/{name}")
 
 
+@contextmanager
+def name(url=None):
+    """The address of an installation of its own on the shared server, or another; removed at the end."""
+    own = f"test-{uuid4().hex}"
+    url = url or shared.url("zookeeper")
+    try:
+        yield f"{url}{'' if url.endswith(('?', '&')) else '&' if '?' in url else '?'}name={own}"
+    finally:
+        with another(url) as client:
+            delete(client, f"/{own}")
+
+
+def base(address):
+    """Where an installation is."""
+    return "/" + address.rpartition("name=")[2]
+
+
 def open_place(ttl_s=1.0):
     """A cluster of its own name on the shared server."""
-    name = f"test-{uuid4().hex}"
-    url = shared.url("zookeeper")
-
-    def done():
-        with another(url) as client:
-            delete(client, f"/{name}")
-
-    return Place("zookeeper", lambda: open_zookeeper_cluster(f"{url}?name={name}"), ttl_s,
-                 lambda: wipe(url, f"/{name}"), done=done)
+    ending = ExitStack()
+    address = ending.enter_context(name())
+    return Place("zookeeper", lambda: open_zookeeper_cluster(address), ttl_s, lambda: wipe(address, base(address)),
+                 done=ending.close)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 from kit import eventually
 
 from servers.packages import Recipe, find
-from servers.process import HOST, Server, _free_port
+from servers.process import HOST, Server, free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -150,7 +150,7 @@ class ZookeeperEnsemble:
     name = "zookeeper"
 
     def __init__(self, size: int = 3, tick_ms: int = 200) -> None:
-        ports = tuple((_free_port(), _free_port()) for _ in range(size))
+        ports = tuple((free_port(), free_port()) for _ in range(size))
         self._ending = ExitStack()
         self.servers: list[ZookeeperServer] = []
         for n in range(size):
