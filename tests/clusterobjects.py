@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def named(address: str) -> str:
+    """A name of its own on a server."""
+    return f"{address}{'&' if '?' in address else '?'}name=test-{uuid4().hex}"
+
+
 @contextmanager
 def memory_url(_folder: Path) -> Iterator[str]:
     """A cluster of this process."""
@@ -34,7 +39,15 @@ def redis_url(_folder: Path) -> Iterator[str]:
     """A name of its own on the Redis that all tests share."""
     from servers import shared  # noqa: PLC0415 - only where it is used
 
-    yield f"{shared.url('redis')}?name=test-{uuid4().hex}"
+    yield named(shared.url("redis"))
+
+
+@contextmanager
+def consul_url(_folder: Path) -> Iterator[str]:
+    """A name of its own on the Consul that all tests share."""
+    from servers import shared  # noqa: PLC0415 - as above
+
+    yield named(shared.url("consul"))
 
 
 @contextmanager
@@ -60,6 +73,7 @@ URLS: dict[str, Callable[[Path], AbstractContextManager[str]]] = {
     "memory": memory_url,
     "sqlite": sqlite_url,
     "redis": redis_url,
+    "consul": consul_url,
     "postgresql": lambda _: database_url("postgresql"),
     "mariadb": lambda _: database_url("mariadb"),
     "zookeeper": zookeeper_url,
