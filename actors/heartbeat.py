@@ -27,6 +27,7 @@ from callboard.core.messages import (
     SessionOver,
 )
 from callboard.core.records import Desired, PoolReport, SessionId
+from callboard.core.sessions import Namesake, wait_for
 from callboard.core.suspicion import MEMBER_SHARE
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Heartbeat(Actor):
         self._reports = {pool.name: PoolReport(pool.name, pool.queues, pool.slots, 0) for pool in parts.config.pools}
         self._desired: tuple[Desired, ...] = ()
         self._waiting_for: set[str] = set()
-        self._name_taken_since_s: float | None = None
+        self._namesake: Namesake | None = None
         self._broken_since_s: float | None = None
         self._failing = False
         self._closing = False
@@ -69,13 +70,24 @@ class Heartbeat(Actor):
             try:
                 session = self.parts.store.open_session(info, ttl_s, reports)
             except Conflict as error:
-                self.tell_self(OpenAnswered(started_s, taken=True, error=str(error)))
+                self.tell_self(self._taken(started_s, str(error)))
             except QueueError as error:
                 self.tell_self(OpenAnswered(started_s, error=str(error), broken=isinstance(error, StoreError)))
             else:
                 self.tell_self(OpenAnswered(started_s, session))
 
         self._run(call)
+
+    def _taken(self, started_s: float, error: str) -> OpenAnswered:
+        """What the store says of the session that has this node's name."""
+        name = self.parts.info.node
+        try:
+            other = next((view for view in self.parts.store.sessions() if view.info.node == name), None)
+        except QueueError as again:
+            return OpenAnswered(started_s, error=str(again), broken=isinstance(again, StoreError))
+        if other is None:  # it has just ended
+            return OpenAnswered(started_s, taken=True, error=error)
+        return OpenAnswered(started_s, taken=True, error=error, namesake=other.session, counter=other.counter)
 
     @handles(BeatDue)
     def beat(self, _message: BeatDue) -> None:
@@ -131,7 +143,7 @@ class Heartbeat(Actor):
     def _begin_session(self, message: OpenAnswered) -> None:
         if self._session is None:
             return
-        self._name_taken_since_s = self._broken_since_s = None
+        self._namesake = self._broken_since_s = None
         self.emit("heartbeat.session_opened", session=self._session)
         self._extend(message.started_boot_s)
         self.tell(DISPATCHER, SessionOpened(self._session))
@@ -197,12 +209,14 @@ class Heartbeat(Actor):
 
     def _name_taken(self, message: OpenAnswered) -> None:
         """Wait for a dead namesake's session to end; a living one means that this node was started wrongly."""
-        if self._name_taken_since_s is None:
-            self._name_taken_since_s = message.started_boot_s
+        if self._namesake is None:
             self.emit("heartbeat.name_taken", error=message.error)
-        waited_s = message.started_boot_s - self._name_taken_since_s
-        if waited_s > 2 * self.parts.config.session_ttl_s + 2 * self.parts.config.lease_ttl_s:
-            self.parts.exit_node(1, message.error)
+        patience_s = 2 * self.parts.config.session_ttl_s + 2 * self.parts.config.lease_ttl_s
+        if message.namesake is not None:
+            self._namesake, lives = wait_for(self._namesake, message.namesake, message.counter,
+                                             message.started_boot_s, patience_s)
+            if lives:
+                self.parts.exit_node(1, message.error)
         self.later(0.5, BeatDue())
 
     # What others tell

@@ -46,7 +46,7 @@ EVENTS: Final[dict[str, EventDoc]] = {
     "heartbeat.store_away": EventDoc("error", "the store can't be reached, or is not the one that was "
                                                "opened: tried again, then the node ends: error"),
     "heartbeat.store_back": EventDoc("info", "the store answers again"),
-    "heartbeat.name_taken": EventDoc("warning", "a live node has this name; waiting for its session to end: error"),
+    "heartbeat.name_taken": EventDoc("warning", "a session of this name has not ended; waiting for its end: error"),
     "heartbeat.report_failed": EventDoc("debug", "a pool's new capacity could not be told; the next beat does: error"),
     # dispatcher
     "dispatcher.term_begun": EventDoc("info", "the store gave this leader its epoch: term"),

@@ -25,6 +25,36 @@ class Reading(NamedTuple):
     ttl_s: float
 
 
+class Namesake(NamedTuple):
+    """A session that has the name of a node which waits for it to end.
+
+    Attributes:
+        session: its number.
+        counter: as the waiting node saw it first.
+        since_s: the boot clock then.
+        moved: the counter has moved since, or another session has taken its place.
+    """
+
+    session: SessionId
+    counter: int
+    since_s: float
+    moved: bool = False
+
+
+def wait_for(
+    namesake: Namesake | None, session: SessionId, counter: int, now_s: float, patience_s: float
+) -> tuple[Namesake, bool]:
+    """One look at a namesake: what to remember, and whether it lives, so that waiting is in vain.
+
+    A dead one's counter stands still: it is waited for, however long it takes until there is a leader that has watched
+    it long enough. A living one may be stopping just now: that is waited for as long as the patience lasts.
+    """
+    if namesake is None:
+        return Namesake(session, counter, now_s), False
+    moved = namesake.moved or (session, counter) != (namesake.session, namesake.counter)
+    return namesake._replace(moved=moved), moved and now_s - namesake.since_s > patience_s
+
+
 class Still(NamedTuple):
     """How long a counter has stood still, in seconds of counted time."""
 

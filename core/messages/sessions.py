@@ -104,8 +104,10 @@ class OpenAnswered(Message):
 
     Attributes:
         session: None when it was not given.
-        taken: because a node of the same name lives.
+        taken: because a session of the same node's name has not ended.
         broken: as in BeatAnswered.
+        namesake: that session, as the store showed it right after.
+        counter: that session's.
     """
 
     control: ClassVar[bool] = True
@@ -114,6 +116,8 @@ class OpenAnswered(Message):
     taken: bool = False
     error: str = ""
     broken: bool = False
+    namesake: SessionId | None = None
+    counter: int = 0
 
 
 @message(50)

@@ -11,6 +11,8 @@ from kit import eventually
 
 ROUNDS = 50 if FULL else 5
 SLOTS = 2
+IDLE_S = 3.0
+"""How long a server lets a transaction of a stopped node lock others out (docs/stores.md)."""
 MODES = ("a finish is on its way", "results wait in the node", "the children stand still too")
 """What is there, when the node goes on, to tell of its old jobs; only the first is sure to come out."""
 
@@ -83,7 +85,8 @@ class Round:
             held.append(fleet.file.held_by(self.node))
             return held[-1].session is None
 
-        hold(within(over, fleet.lease_ttl_s + fleet.session_ttl_s + 3), "G6", "a stopped node's session is not ended")
+        wait_s = fleet.lease_ttl_s + fleet.session_ttl_s + 3 + (IDLE_S if fleet.store else 0)
+        hold(within(over, wait_s), "G6", "a stopped node's session is not ended")
         assigned = {job: token for death in held for job, token in death.assigned.items()}
         fleet.deaths.append(Death(self.node.label, held[0].session, held[-2].running, assigned,
                                   held[-2].marked))

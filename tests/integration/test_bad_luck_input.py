@@ -172,10 +172,11 @@ def test_a_second_node_of_a_living_name_ends_with_one_line_that_says_who_has_it(
 
 
 def test_the_name_of_a_node_that_was_killed_is_free_again_after_its_session(place):
-    with place.node("--node-id", "n1") as first:
+    """However impatient the new one is: a session that ends only after some time keeps it waiting, not more."""
+    with place.node("--node-id", "n1", "--session-ttl", "4") as first:
         first.process.kill()
         first.wait()
-        with place.node("--node-id", "n1"):
+        with place.node("--node-id", "n1", "--lease-ttl", "0.5", "--session-ttl", "0.5"):
             place.push("send_email", "--arg", "to=x", "--queue", "default")
             place.until("the new one works", lambda s: queue_of(s, "default")["completed"] == 1)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from urllib.parse import urlsplit, urlunsplit
 
+import pymysql
 import pytest
 from mariadbkit import asked, at, connect, database, job, prepare_nothing
 
+from callboard.backends.cluster.server.mariadb import MariadbCluster
 from callboard.backends.store.sql import open_mariadb
 from callboard.backends.store.sql.mariadb import schema
 from callboard.backends.store.sql.mariadb.address import parse_address
@@ -29,6 +31,26 @@ def as_user(url: str, user: str, password: str) -> str:
 
 def tables(url: str) -> list[str]:
     return sorted(name for (name,) in asked(url, "SHOW TABLES"))
+
+
+def test_connections_make_no_tls_context_of_their_own(monkeypatch):
+    """The driver's own has all authorities of the machine in it, for each connection: megabytes at a reconnection."""
+    def refuse(*_: object) -> None:
+        raise AssertionError("a connection makes a TLS context of its own")
+
+    with database() as url:
+        monkeypatch.setattr(pymysql.connections.Connection, "_create_ssl_ctx", refuse)
+        store, cluster = open_mariadb(url), MariadbCluster(url)
+        store.push([job("a")])
+        assert cluster.campaign("boot", 5.0)
+        rung, seen = threading.Event(), threading.Event()
+        store.listen("leader", rung.set)
+        cluster.watch(seen.set)
+        store.ring("leader")
+        assert rung.wait(WAIT_S)
+        assert seen.wait(WAIT_S)
+        cluster.close()
+        store.close()
 
 
 def test_an_empty_database_gets_its_tables_and_a_second_opening_finds_them():

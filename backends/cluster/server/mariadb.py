@@ -15,7 +15,7 @@ from callboard.backends.cluster.follow import POLL_S
 from callboard.backends.store.sql.errors import Clash
 from callboard.backends.store.sql.mariadb.address import parse_address
 from callboard.backends.store.sql.mariadb.bells import MariadbBells
-from callboard.backends.store.sql.mariadb.connection import connect
+from callboard.backends.store.sql.mariadb.connection import Driver, connect
 from callboard.backends.store.sql.mariadb.dialect import mariadb_dialect
 from callboard.backends.store.sql.mariadb.errors import translate
 from callboard.backends.store.sql.mariadb.literals import literal
@@ -70,7 +70,7 @@ class MariadbLink:
         self._statements = statements
         with guarded():
             try:
-                self._driver: Any = pymysql.connect(
+                self._driver: Any = Driver(
                     **address.arguments(), charset="utf8mb4", collation="utf8mb4_nopad_bin", autocommit=None,
                     connect_timeout=max(1, round(wait_s)), read_timeout=max(timeout_s, SETUP_S),
                     write_timeout=max(timeout_s, SETUP_S),

@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     """A connection of the driver's."""
 
 
-class _Driver(pymysql.connections.Connection):
+class Driver(pymysql.connections.Connection):
     """PyMySQL's connection, with one TLS context for all.
 
     It makes one for each, with all authorities of the machine in it, even where it then verifies nothing: that grew a
@@ -84,7 +84,7 @@ def _unverified() -> ssl.SSLContext:
 
 def connect(address: Address, read_timeout_s: float = READ_TIMEOUT_S) -> Raw:
     """Open and set up. Raises what the driver raises, and StoreUnavailable for unreadable certificates."""
-    raw: Raw = _Driver(
+    raw: Raw = Driver(
         **address.arguments(), charset="utf8mb4", collation="utf8mb4_nopad_bin", autocommit=None, conv=_DECODERS,
         connect_timeout=CONNECT_TIMEOUT_S, read_timeout=read_timeout_s, write_timeout=WRITE_TIMEOUT_S,
         client_flag=CLIENT.FOUND_ROWS | CLIENT.MULTI_STATEMENTS, program_name="callboard",
