@@ -57,7 +57,8 @@ MUTANTS = {
         EtcdTerms.leader, "found = self._act", "found = self._was = getattr(self, '_was', None) or self._act",
         election.test_what_is_seen_is_the_backends_state_and_no_memory_of_it),
     "renews the lease without a look at the key": (
-        EtcdTerms.renew, "held = self._held(term)", "if lease:\n            return kept\n        held = self._held(term)",
+        EtcdTerms.renew, "held = self._held(term)",
+        "if lease:\n            return kept\n        held = self._held(term)",
         election.test_a_lease_that_was_deleted_is_not_renewed_and_its_successor_has_a_higher_number),
     "renews by the owner alone": (
         EtcdTerms._held, WHOSE, "same = held is not None and held.owner == term.owner",
@@ -80,7 +81,8 @@ MUTANTS = {
         EtcdCluster.broadcast, "secrets.token_hex(16).encode()", "b'one'",
         broadcast.test_the_same_message_sent_twice_arrives_twice),
     "keeps few broadcasts": (
-        EtcdCluster.broadcast, "MESSAGES_MAX)", "1)", broadcast.test_a_flood_from_many_arrives_whole_at_every_subscriber),
+        EtcdCluster.broadcast, "MESSAGES_MAX)", "1)",
+        broadcast.test_a_flood_from_many_arrives_whole_at_every_subscriber),
 }
 
 

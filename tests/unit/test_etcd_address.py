@@ -34,8 +34,8 @@ def test_user_password_name_and_files():
 
 
 @pytest.mark.parametrize("url", [
-    "http://h", "etcd:h", "etcd://h:port", "etcd://h:0", "etcd://h:99999", "etcd://h/db", "etcd://h1,,h2 ", "etcd://h h",
-    "etcd://user@h", "etcd://:p@h", "etcd://h?timeout=5", "etcd://h?ca=/ca.pem", "etcd://h?name=", "etcd://h?name={x}",
+    "http://h", "etcd:h", "etcd://h:port", "etcd://h:0", "etcd://h:99999", "etcd://h/db", "etcd://h1,,h2",
+    "etcd://h h", "etcd://user@h", "etcd://:p@h", "etcd://h?timeout=5", "etcd://h?ca=/ca.pem", "etcd://h?name=", "etcd://h?name={x}",
     "etcds://h?cert=/c.pem", "etcds://h?key=/k.pem", "etcds://h?insecure=1", "etcd://" + ",".join("h" * 17),
 ])
 def test_what_is_no_address_is_refused(url: str):

@@ -71,7 +71,7 @@ def parse_address(url: str) -> Address:
     user, colon, password = secrets.partition(":")
     if at and not (user and colon):
         raise InvalidArgument("an address of etcd has a user and a password, or neither")
-    servers = tuple(_server(host) for host in hosts.removesuffix("/").split(","))
+    servers = tuple(_server(host) for host in (hosts.removesuffix("/") or "localhost").split(","))
     if len(servers) > SERVERS_MAX:
         raise InvalidArgument(f"an address of etcd has {SERVERS_MAX} servers at most")
     options = dict(parse_qsl(urlsplit(f"//?{query}").query, keep_blank_values=True))
@@ -89,7 +89,7 @@ def parse_address(url: str) -> Address:
 
 
 def _server(text: str) -> tuple[str, int]:
-    found = _HOST.match(text) if text else _HOST.match("localhost")
+    found = _HOST.match(text)
     if found is None or not 1 <= int(found[2] or _PORT) <= _PORT_MAX:
         raise InvalidArgument("a server in an address of etcd is HOST or HOST:PORT, several are parted by commas")
     return found[1], int(found[2] or _PORT)
