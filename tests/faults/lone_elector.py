@@ -29,6 +29,10 @@ def opened(address, timeout_s):
         from callboard.backends.cluster.server.mariadb import MariadbCluster  # noqa: PLC0415 - where it is used
 
         return MariadbCluster(address, timeout_s=timeout_s)
+    if address.startswith("consul:"):
+        from callboard.backends.cluster.consul import open_consul_cluster  # noqa: PLC0415 - where it is used
+
+        return open_consul_cluster(address, timeout_s=timeout_s)
     return SqliteCluster(address, timeout_s=timeout_s)
 
 

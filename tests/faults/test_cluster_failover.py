@@ -68,7 +68,7 @@ class Nodes:
             process.wait(WAIT_S)
 
 
-KINDS = ("sqlite", "postgresql", "mariadb")
+KINDS = ("sqlite", "postgresql", "mariadb", "consul")
 
 
 @pytest.fixture(params=KINDS)

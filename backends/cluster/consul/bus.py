@@ -31,6 +31,7 @@ class Bus:
         self._keys = keys
         self._root = f"{keys.root}bus/"
         self._sending = threading.Lock()  # those of one process need not race for a number
+        self._last = (0, 0)  # the last one's number and change of the sequence, as far as this client knows
 
     def send(self, message: bytes) -> None:
         """Give it the next number.
@@ -40,11 +41,16 @@ class Bus:
         """
         with self._sending:
             for _ in range(_TRIES):
-                state = self._keys.state(consistent=False)
+                number, modified = self._last
+                done = self._keys.write(self._operations(number + 1, modified, message)) if number else None
+                if done is not None:
+                    sequence = row_of(done[0]) if done else None
+                    self._last = (number + 1, sequence.modified) if sequence is not None else (0, 0)
+                    return
+                state = self._keys.state()
+                self._last = (state.newest, state.newest_index)
                 if not state.newest:
                     self._begin()
-                elif self._keys.write(self._operations(state.newest + 1, state.newest_index, message)) is not None:
-                    return
         raise self._keys.link.unavailable("so many send at once that this one found no turn")
 
     def _begin(self) -> None:

@@ -280,7 +280,7 @@ def open_consul_cluster(url: str, timeout_s: float = TIMEOUT_S, clock: Clock | N
         ClusterUnavailable: Raised when no agent can be reached, or it may not be used; the message says why.
     """
     address = parse_address(url)
-    link, renewals = Link(address, timeout_s), Link(address, timeout_s, connections=1)
+    link, renewals = Link(address, timeout_s), Link(address, timeout_s)
     bells = Link(address, timeout_s, hold_s=HOLD_S, connections=2)
     try:
         _check_datacenter(link, address)

@@ -159,7 +159,7 @@ class Keys:
             check = {"Verb": "check-index", "Key": self._id_key, "Index": self._id_index} if checked else None
             answer = self.link.put("txn", [{"KV": one} for one in [check, *operations] if one])
             if answer.status == OK:
-                return _results(answer)
+                return _results(answer)[checked:]
             if answer.status != CONFLICT:
                 raise self.link.trouble(answer)
             if not checked or _first_failed(answer) != 0:

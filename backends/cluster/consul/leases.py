@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 REMOVED_AFTER: Final = "1m"
 """Consul removes a service that nobody passes any more: its shortest time, looked at every 30 s."""
 AGAIN_S: Final = 0.005
+_UNKNOWN_CHECK: Final = ("does not have associated TTL", "Unknown check")
+"""Consul 1.8 says so with status 500; later ones with 404."""
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -157,7 +159,7 @@ def pass_check(link: Link, service: str, endpoint: int) -> bool:
     answer = link.put(f"agent/check/pass/service:{service}", endpoint=endpoint)
     if answer.status == OK:
         return True
-    if answer.status == NOT_FOUND or "does not have associated TTL" in answer.said():
+    if answer.status == NOT_FOUND or any(words in answer.said() for words in _UNKNOWN_CHECK):
         return False
     raise link.trouble(answer)
 

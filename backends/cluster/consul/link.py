@@ -60,7 +60,7 @@ class Link:
     Reads are tried at the next agent when one fails; what changes something only when it was certainly not sent.
     """
 
-    def __init__(self, address: Address, timeout_s: float, *, hold_s: float = 0.0, connections: int = 4) -> None:
+    def __init__(self, address: Address, timeout_s: float, *, hold_s: float = 0.0, connections: int = 8) -> None:
         """Connect to nothing yet.
 
         Args:
