@@ -59,6 +59,11 @@ class Site:
         services = [each for each in self.link.get("agent/services").data if each.startswith(self.name)]
         return held, sessions, services
 
+    def checks(self):
+        """The status of each of its services."""
+        return [each["Status"] for each in self.link.get("agent/checks").data.values()
+                if each["ServiceID"].startswith(self.name)]
+
     def close(self):
         for backend in self.opened:
             backend.close()
@@ -108,8 +113,7 @@ def die(site, ttl_s: float) -> None:
 def test_of_who_dies_keys_and_sessions_end_with_the_ttl_and_services_are_critical(site):
     die(site, 0.6)
     eventually(lambda: site.left()[:2] == ([], []), WAIT_S, "keys and sessions have ended")
-    checks = [each for each in site.link.get("agent/checks").data.values() if each["ServiceID"] in site.left()[2]]
-    assert [each["Status"] for each in checks] == ["critical"] * 3
+    eventually(lambda: site.checks() == ["critical"] * 3, WAIT_S, "all three services are critical")
     assert site.open().nodes() == ()
 
 
