@@ -24,7 +24,8 @@ def test_another_node_leads_after_the_kill_and_no_job_is_lost(tmp_path, backend)
     output = run_example("cluster", "--work", str(tmp_path), "--jobs", str(JOBS), "--seconds", "0.1",
                          "--kill-leader-after", "0", *more)
     killed = re.search(r"(node\d-\w+) \(process \d+\) is killed", output)
-    leaders = re.search(r"^Leaders: (node\d-\w+) \(epoch (\d+)\), then (node\d-\w+) \(epoch (\d+)\)$", output, re.M)
+    leaders = re.search(
+        r"^Leaders: (node\d-\w+) \(epoch (\d+)\), then (node\d-\w+) \(epoch (\d+)\)$", output, re.MULTILINE)
     assert killed, output
     assert leaders, output
     assert leaders[1] == killed[1] != leaders[3]
