@@ -51,6 +51,14 @@ def consul_url(_folder: Path) -> Iterator[str]:
 
 
 @contextmanager
+def etcd_url(_folder: Path) -> Iterator[str]:
+    """A name of its own on the etcd that all tests share."""
+    from servers import shared  # noqa: PLC0415 - as above
+
+    yield named(shared.url("etcd"))
+
+
+@contextmanager
 def database_url(kind: str) -> Iterator[str]:
     """A database of its own on the PostgreSQL or MariaDB that all tests share."""
     from cluster_servers import prepare  # noqa: PLC0415 - as above
@@ -74,6 +82,7 @@ URLS: dict[str, Callable[[Path], AbstractContextManager[str]]] = {
     "sqlite": sqlite_url,
     "redis": redis_url,
     "consul": consul_url,
+    "etcd": etcd_url,
     "postgresql": lambda _: database_url("postgresql"),
     "mariadb": lambda _: database_url("mariadb"),
     "zookeeper": zookeeper_url,

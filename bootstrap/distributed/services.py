@@ -19,42 +19,50 @@ _NOT_IN_PLACES: Final = frozenset("/?#@%\\ ,")
 
 @dataclass(frozen=True, slots=True)
 class RedisClusterConfig:
-    """A Redis server. For TLS, a user's name or a Unix socket: `cluster_from_url("rediss://...")`.
+    """A Redis server. For TLS or a Unix socket: `cluster_from_url("rediss://...")`.
 
     Attributes:
-        addr: HOST:PORT. password: empty means none; never shown.
+        addr: HOST:PORT.
+        password: empty means none; never shown.
         db: the database's number.
         node_id: this program's name; host and process id unless given.
+        user: empty means the server's default user.
     """
 
     addr: str = "localhost:6379"
     password: str = field(default="", repr=False)
     db: int = 0
     node_id: str = ""
+    user: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class EtcdClusterConfig:
-    """Servers of etcd, HOST:PORT each. For TLS or a password: `cluster_from_url("etcds://...")`."""
+    """Servers of etcd, HOST:PORT each, and who is to log in. For TLS: `cluster_from_url("etcds://...")`."""
 
     endpoints: Sequence[str] = ("localhost:2379",)
     node_id: str = ""
+    user: str = ""
+    password: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class ConsulClusterConfig:
-    """A Consul agent, HOST:PORT. For TLS or a token: `cluster_from_url("consuls://...")`."""
+    """A Consul agent, HOST:PORT, and a token if it asks for one. For TLS: `cluster_from_url("consuls://...")`."""
 
     address: str = "localhost:8500"
     node_id: str = ""
+    token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class ZooKeeperClusterConfig:
-    """Servers of ZooKeeper, HOST:PORT each. For TLS or a password: `cluster_from_url("zookeepers://...")`."""
+    """Servers of ZooKeeper, HOST:PORT each, and who is to log in. For TLS: `cluster_from_url("zookeepers://...")`."""
 
     servers: Sequence[str] = ("localhost:2181",)
     node_id: str = ""
+    user: str = ""
+    password: str = field(default="", repr=False)
 
 
 class RedisCluster(Cluster):
@@ -62,9 +70,9 @@ class RedisCluster(Cluster):
 
     def __init__(self, config: RedisClusterConfig) -> None:
         """Nothing is opened yet. Raises UsageError."""
-        password = f":{quote(config.password, safe='')}@" if config.password else ""
         db = whole(config.db, "db", 0, REDIS_DB_MAX)
-        super().__init__(f"redis://{password}{_places([config.addr], 'addr')}/{db}", config.node_id)
+        login = _login(config.user, config.password)
+        super().__init__(f"redis://{login}{_places([config.addr], 'addr')}/{db}", config.node_id)
 
 
 class EtcdCluster(Cluster):
@@ -72,7 +80,8 @@ class EtcdCluster(Cluster):
 
     def __init__(self, config: EtcdClusterConfig) -> None:
         """Nothing is opened yet. Raises UsageError."""
-        super().__init__(f"etcd://{_places(config.endpoints, 'endpoints')}", config.node_id)
+        login = _login(config.user, config.password)
+        super().__init__(f"etcd://{login}{_places(config.endpoints, 'endpoints')}", config.node_id)
 
 
 class ConsulCluster(Cluster):
@@ -80,7 +89,8 @@ class ConsulCluster(Cluster):
 
     def __init__(self, config: ConsulClusterConfig) -> None:
         """Nothing is opened yet. Raises UsageError."""
-        super().__init__(f"consul://{_places([config.address], 'address')}", config.node_id)
+        token = f"{quote(config.token, safe='')}@" if config.token else ""
+        super().__init__(f"consul://{token}{_places([config.address], 'address')}", config.node_id)
 
 
 class ZooKeeperCluster(Cluster):
@@ -88,7 +98,15 @@ class ZooKeeperCluster(Cluster):
 
     def __init__(self, config: ZooKeeperClusterConfig) -> None:
         """Nothing is opened yet. Raises UsageError."""
-        super().__init__(f"zookeeper://{_places(config.servers, 'servers')}", config.node_id)
+        login = _login(config.user, config.password)
+        super().__init__(f"zookeeper://{login}{_places(config.servers, 'servers')}", config.node_id)
+
+
+def _login(user: str, password: str) -> str:
+    """What stands before the host: a password may hold any character."""
+    if not (user or password):
+        return ""
+    return f"{quote(user, safe='')}:{quote(password, safe='')}@"
 
 
 def _places(places: Sequence[str], what: str) -> str:

@@ -9,7 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import pytest
@@ -19,6 +19,9 @@ from callboard.actors.supervisor import STOP_MARGIN_S
 from callboard.cli.main import cli
 from callboard.core.config import STOP_GRACE_S
 from callboard.node import ACTOR_STOP_S
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FOLDER = ROOT / "examples" / "deployment"
 STOP_S = STOP_GRACE_S + 2 * STOP_MARGIN_S + ACTOR_STOP_S
