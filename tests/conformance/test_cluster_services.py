@@ -11,7 +11,7 @@ from servers import shared
 
 import callboard
 
-SECRET = "zz:/@?#%"
+HIDDEN = "zz:/@?#%"
 MAKERS = {
     "redis": lambda place, at, node: callboard.RedisCluster(
         callboard.RedisClusterConfig(place, at.password, 1, node, at.user)),
@@ -56,14 +56,14 @@ def test_a_config_reaches_its_service_and_shows_no_secret(kind: str):
 
 
 @pytest.mark.parametrize("config", [
-    callboard.RedisClusterConfig(password=SECRET), callboard.EtcdClusterConfig(password=SECRET),
-    callboard.ConsulClusterConfig(token=SECRET), callboard.ZooKeeperClusterConfig(password=SECRET),
+    callboard.RedisClusterConfig(password=HIDDEN), callboard.EtcdClusterConfig(password=HIDDEN),
+    callboard.ConsulClusterConfig(token=HIDDEN), callboard.ZooKeeperClusterConfig(password=HIDDEN),
 ], ids=lambda config: type(config).__name__)  # fmt: skip
 def test_a_secret_is_in_the_address_alone_and_stays_what_it_is(config):
     kind = type(config).__name__.removesuffix("Config")
     cluster = getattr(callboard, kind)(config)
     at = urlsplit(cluster.url)
-    assert unquote(at.password or at.username) == SECRET
+    assert unquote(at.password or at.username) == HIDDEN
     assert "zz" not in repr(config) + repr(cluster)
 
 
