@@ -33,6 +33,10 @@ def opened(address, timeout_s):
         from callboard.backends.cluster.consul import open_consul_cluster  # noqa: PLC0415 - where it is used
 
         return open_consul_cluster(address, timeout_s=timeout_s)
+    if address.startswith("etcd:"):
+        from callboard.backends.cluster.etcd import open_etcd_cluster  # noqa: PLC0415 - where it is used
+
+        return open_etcd_cluster(address, timeout_s)
     return SqliteCluster(address, timeout_s=timeout_s)
 
 
