@@ -16,7 +16,7 @@ from callboard.backends.cluster.etcd import requests as ask
 from callboard.backends.cluster.etcd.bells import EtcdBells
 from callboard.core.codec import BROADCAST_MAX_BYTES
 from callboard.core.errors import ClusterUnavailable, QueueError
-from callboard.core.records import NodeInfo
+from callboard.core.records import LockToken, NodeInfo
 
 WAIT_S = 20.0
 TIMEOUT_S = 1.0
@@ -229,6 +229,32 @@ def test_a_call_that_is_sent_again_is_done_once(opened, monkeypatch, what):
             cluster.broadcast(b"two")
             eventually(lambda: b"two" in got, WAIT_S, "they arrive")
             assert got == [b"one", b"two"]
+
+
+def test_a_renewal_by_a_leader_that_etcd_had_deposed_is_made_again(opened, monkeypatch):
+    cluster, kept = opened(), []
+    term = cluster.campaign("A", 60.0)
+    keep = cluster._renewals.keep
+    monkeypatch.setattr(cluster._renewals, "keep", lambda lease: keep(lease) - (kept.append(lease) or len(kept) == 1))
+    assert cluster.renew(term, 60.0) is True
+    assert len(kept) == 2
+    monkeypatch.setattr(cluster._renewals, "keep", lambda lease: keep(lease) - 1)
+    with pytest.raises(ClusterUnavailable, match="changed at every look"):
+        cluster.renew(term, 60.0)
+
+
+@pytest.mark.parametrize("answer", [
+    {"succeeded": True}, {"succeeded": False}, {"succeeded": True, "responses": [{"response_put": {}}]},
+    {"succeeded": True, "responses": [{}]},
+])
+def test_an_answer_that_is_none_of_etcds_is_an_error(opened, monkeypatch, answer):
+    from etcd3 import etcdrpc  # noqa: PLC0415 - for this call alone
+
+    cluster = opened()
+    monkeypatch.setattr(cluster._link, "txn", lambda *_: etcdrpc.TxnResponse(**answer))
+    for call in (cluster.leader, cluster.nodes, lambda: cluster.release_lock(LockToken("k", "h", 7, 9.0))):
+        with pytest.raises(ClusterUnavailable, match="answers otherwise"):
+            call()
 
 
 def test_a_membership_whose_lease_was_ended_by_others_is_made_anew(opened):

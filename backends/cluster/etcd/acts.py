@@ -19,15 +19,25 @@ if TYPE_CHECKING:
 
 ROUNDS: Final = 4
 """How often an act looks again when others changed what it rests on."""
+_ANSWERS: Final = {"request_range": "response_range", "request_put": "response_put",
+                   "request_delete_range": "response_delete_range"}
 _ID: Final = re.compile(rb"[0-9a-f]{32}\Z")
 _LOG: Final = logging.getLogger(__name__)
 
 
 class Done(NamedTuple):
-    """What a transaction did: whether its comparisons held, its revision, and an answer for each part that was done."""
+    """What a transaction did.
+
+    Attributes:
+        held: whether its comparisons did.
+        revision: of all data, with it.
+        raft_term: of etcd's own leader when it was done.
+        parts: an answer for each part that was done.
+    """
 
     held: bool
     revision: int
+    raft_term: int
     parts: tuple[Any, ...]
 
     def found(self, part: int = 0) -> Any:
@@ -58,7 +68,8 @@ class EtcdActs:
                                 [ask.get(self._id_key)])
         if answer.succeeded:
             return fresh
-        kept = bytes(answer.responses[0].response_range.kvs[0].value)
+        found = [bytes(kv.value) for part in answer.responses for kv in part.response_range.kvs]
+        kept = found[0] if found else b""
         if not _ID.match(kept):
             raise ClusterUnavailable(f"the key {self._id_key.decode()} on {self._shown} is none of callboard's")
         return kept
@@ -74,14 +85,17 @@ class EtcdActs:
 
     def _act(self, *compare: Any, do: Sequence[Any] = (), other: Sequence[Any] = (), link: Link | None = None) -> Done:
         """Do this, or the other where a comparison does not hold, and either only in the data that were opened."""
-        answer = (link or self._link).txn([ask.has_value(self._id_key, self._id), *compare], list(do),
-                                          [ask.get(self._id_key), *other])
-        parts = tuple(getattr(part, part.WhichOneof("response")) for part in answer.responses)
+        either = [*do], [ask.get(self._id_key), *other]
+        answer = (link or self._link).txn([ask.has_value(self._id_key, self._id), *compare], *either)
+        asked = [_ANSWERS[part.WhichOneof("request")] for part in either[0 if answer.succeeded else 1]]
+        if asked != [part.WhichOneof("response") for part in answer.responses]:
+            raise ClusterUnavailable(f"{self._shown} answers otherwise than etcd does")
+        parts = tuple(getattr(part, kind) for part, kind in zip(answer.responses, asked, strict=True))
         if not answer.succeeded:
             keys, parts = parts[0].kvs, parts[1:]
             if not keys or keys[0].value != self._id:
                 raise ClusterUnavailable(f"the cluster on {self._shown} was emptied or replaced; start the node again")
-        return Done(bool(answer.succeeded), int(answer.header.revision), parts)
+        return Done(bool(answer.succeeded), int(answer.header.revision), int(answer.header.raft_term), parts)
 
     def _remove(self, kv: Any, why: str) -> None:
         """Delete what others left in a place of ours, if it is still what was found."""

@@ -186,8 +186,8 @@ class EtcdCluster(EtcdTerms):
             return False
         at = self._locks + token.key.encode()
         done = self._act(ask.created(at, token.number), ask.has_value(at, token.holder.encode()), do=[ask.delete(at)])
-        if done.held:
-            self._revoke(done.parts[0].prev_kvs[0].lease)
+        for gone in done.parts[0].prev_kvs if done.held else ():
+            self._revoke(gone.lease)
         return done.held
 
     # Broadcast

@@ -117,12 +117,15 @@ class Link:
         """A new lease, and how long etcd keeps it without a sign of life; at least as long as its elections allow."""
         request = etcdrpc.LeaseGrantRequest(TTL=ttl_s)
         answer = self._call(lambda server, **how: server.lease.LeaseGrant(request, **how))
+        if answer.TTL <= 0:
+            raise self._unavailable("granted a lease that is over at once")
         return int(answer.ID), float(answer.TTL)
 
-    def keep(self, lease: int) -> bool:
-        """Keep a lease for its ttl from now; False when it is over."""
+    def keep(self, lease: int) -> int:
+        """Keep a lease for its ttl from now: by a leader of etcd's, whose term this is; 0 when the lease is over."""
         request = etcdrpc.LeaseKeepAliveRequest(ID=lease)
-        return bool(self._call(lambda server, **how: _first(server.lease.LeaseKeepAlive(iter((request,)), **how))) > 0)
+        answer = self._call(lambda server, **how: _first(server.lease.LeaseKeepAlive(iter((request,)), **how)))
+        return int(answer.header.raft_term) if answer is not None and answer.TTL > 0 else 0
 
     def revoke(self, lease: int) -> None:
         """End a lease, and what hangs on it. Harmless when repeated."""
@@ -203,13 +206,12 @@ class Link:
         return ClusterUnavailable(f"the cluster on {self.login.address.shown} {what}", cause=cause)
 
 
-def _first(stream: Any) -> int:
-    """The ttl in a keep-alive's first answer; 0 where there is none: the lease is over, or must be taken for it."""
+def _first(stream: Any) -> Any:
+    """A stream's first answer; None where there is none."""
     try:
-        answer = next(stream, None)
+        return next(stream, None)
     finally:
         stream.cancel()
-    return 0 if answer is None else int(answer.TTL)
 
 
 def _told(error: Any) -> str:

@@ -22,10 +22,11 @@ _LOG: Final = logging.getLogger(__name__)
 
 
 class _Held(NamedTuple):
-    """A term in force, and its key as it was found."""
+    """A term in force, its key as it was found, and the term of etcd's own leader then."""
 
     term: Term
     kv: Any
+    raft_term: int
 
 
 class EtcdTerms(EtcdActs):
@@ -72,13 +73,13 @@ class EtcdTerms(EtcdActs):
             return False
         lease = self._kept[1] if self._kept[0] == term.handle else 0
         for _ in range(ROUNDS):
-            kept = bool(lease) and self._renewals.keep(lease)
+            kept = self._renewals.keep(lease) if lease else 0
             held = self._held(term)  # after the lease was kept: else the key could have gone in between
             if held is None or (held.kv.lease == lease and not kept):
                 return False
             if held.term.ttl_s != whole_s(ttl_s):
                 lease = self._lease_anew(held, ttl_s)
-            elif not kept or held.kv.lease != lease:
+            elif held.kv.lease != lease or held.raft_term != kept:  # a leader that etcd had deposed may have kept it
                 lease = 0
             if lease:
                 self._kept = (term.handle, lease)
@@ -107,10 +108,11 @@ class EtcdTerms(EtcdActs):
 
     def _held(self, term: Term) -> _Held | None:
         """The term, if it is the one in force."""
-        found = self._act(do=[ask.get(self._term_key)], link=self._renewals).found()
+        done = self._act(do=[ask.get(self._term_key)], link=self._renewals)
+        found = done.found()
         held = None if found is None else _term_of(found)
         same = held is not None and (held.number, held.owner, held.handle) == (term.number, term.owner, term.handle)
-        return _Held(held, found) if held is not None and same else None
+        return _Held(held, found, done.raft_term) if held is not None and same else None
 
     def _lease_anew(self, held: _Held, ttl_s: float) -> int:
         """Put the term on a lease of another length; 0 where it changed meanwhile."""
