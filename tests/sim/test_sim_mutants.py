@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import pytest
-import sim_node
-import sim_worker
-from sim_checks import Violation
-from sim_run import simulate
 
 from callboard.backends.store.memory import MemoryStore, nodes, table
 from callboard.backends.store.memory.rows import JobRow
 from callboard.backends.store.memory.table import Table
 from callboard.core import election, lifecycle
 from callboard.core.records import Epoch, JobState, Released, Token
+from callboard.testing.simulation import node as sim_node
+from callboard.testing.simulation import worker as sim_worker
+from callboard.testing.simulation.checks import Violation
+from callboard.testing.simulation.run import simulate
 
 SEEDS = tuple(seed for seed in range(200) if seed % 5)  # the others are calm
 STEPS = 1_000

@@ -1,6 +1,6 @@
 """The whole protocol under a seed: elections, sessions, assignment, verdicts, the memory store, and many faults.
 
-`SIM_SEEDS=200` runs more seeds, `SIM_SEEDS=17:18` one of them, `SIM_STEPS=5000` longer; a failure prints its story.
+`SIM_SEEDS=1000` runs more seeds, `SIM_SEEDS=17:18` one of them, `SIM_STEPS=5000` longer; a failure prints its story.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ import os
 from collections import Counter
 
 import pytest
-from sim_run import simulate
 
-STEPS = int(os.environ.get("SIM_STEPS", "1000"))
-FIRST, _, END = os.environ.get("SIM_SEEDS", "50").rpartition(":")
+from callboard.testing import simulate
+
+STEPS = int(os.environ.get("SIM_STEPS", "2000"))
+FIRST, _, END = os.environ.get("SIM_SEEDS", "200").rpartition(":")
 SEEDS = range(int(FIRST or 0), int(END))
 PART = 10
 
@@ -24,7 +25,7 @@ def test_every_promise_holds(start):
 
 def test_the_faults_bite():
     """A run in which nothing went wrong shows nothing."""
-    happened = Counter(what for seed in range(100, 140) for _, _, what, _ in simulate(seed, STEPS).world.story)
+    happened = Counter(what for seed in range(200, 230) for _, _, what, _ in simulate(seed, STEPS).world.story)
     needed = (
         "CRASH", "is paused", "is frozen", "has stopped", "is forgotten", "end_session", "lost session", "steps down",
         "resigns", "assign: StaleEpoch", "survey: StaleEpoch", "begin_term: TermRefused", "beat: SessionEnded",

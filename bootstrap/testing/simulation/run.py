@@ -1,27 +1,30 @@
-"""One run: three nodes, a producer, an operator and a spoiler under one seed; then all is mended and must settle."""
+"""One run: some nodes, a producer, an operator and a spoiler under one seed; then all is mended and must settle."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
-
-from sim_checks import LEASE_TTL_S, Checks, Violation
-from sim_lease import Lease
-from sim_node import Node
-from sim_world import CALM, WALL_AT_START_S, Call, Network, Process, Server, Sleep, World, readable
 
 from callboard.backends.store.memory import MemoryStore
 from callboard.core.cron import parse, ticks_between
-from callboard.core.errors import QueueError
+from callboard.core.errors import InvalidArgument, QueueError
 from callboard.core.records import JobState, NewJob, ScheduleRow
 from callboard.core.schedule import tick_job_id
+
+from .checks import LEASE_TTL_S, Checks, Violation
+from .lease import Lease
+from .node import Node
+from .world import CALM, WALL_AT_START_S, Call, Network, Process, Server, Sleep, World, readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sim_world import Activity
+    from .world import Activity
 
-NODES = ("n1", "n2", "n3")
+NODES = ("n1", "n2", "n3", "n4", "n5")
+"""Names, the first three to five of them."""
 JOBS_MAX = 60
+STEPS = 2_000
 SETTLE_S = 240.0
 """Virtual seconds within which everything has ended once all faults are mended."""
 EVERY_MINUTE = ScheduleRow(
@@ -54,13 +57,28 @@ class SimulatedBells:
         """Nothing to end."""
 
 
-def simulate(seed: int, steps: int) -> Simulation:
-    """Run one seed.
+def simulate(seed: int, steps: int = STEPS, nodes: int | None = None) -> Simulation:
+    """Run three to five nodes under one seed, with the faults that it draws, until all has been mended and is done.
+
+    The nodes are made of callboard's own decisions and its memory store; messages and replies are lost, doubled, late,
+    nodes are paused, frozen, cut off and killed, store and lease fail. After each act of the store the promises are
+    checked. One seed is one story, on every machine. Every fifth seed is calm: no fault, and each job runs once.
+
+    Args:
+        seed: 0 or more.
+        steps: acts of store and lease until everything is mended; a thousand take about 0.1 s.
+        nodes: 3 to 5; by default the seed says how many.
+
+    Returns:
+        The run: `.world.story` has (second, who, what, detail) of everything that happened.
 
     Raises:
-        Violation: Raised when a promise was broken; its text is the story.
+        InvalidArgument: Raised when an argument is out of bounds.
+        Violation: Raised when a promise was broken; its text tells the seed and the story's end.
     """
-    simulation = Simulation(seed, steps)
+    if seed < 0 or steps < 1 or nodes not in {None, 3, 4, 5}:
+        raise InvalidArgument(f"simulate takes a seed from 0, steps from 1 and 3 to 5 nodes: {seed}, {steps}, {nodes}")
+    simulation = Simulation(seed, steps, nodes)
     try:
         simulation.run()
     except Violation as violation:
@@ -71,7 +89,7 @@ def simulate(seed: int, steps: int) -> Simulation:
 class Simulation:
     """Everything, under one seed. Every fifth seed is calm: no fault, and each job runs exactly once an attempt."""
 
-    def __init__(self, seed: int, steps: int) -> None:
+    def __init__(self, seed: int, steps: int, nodes: int | None = None) -> None:
         self.calm = seed % 5 == 0
         self.world = World(seed, CALM)
         rng = self.world.random
@@ -83,11 +101,12 @@ class Simulation:
         self.steps = steps
         self.bells = SimulatedBells(self.world)
         self.store = MemoryStore(max_jobs=10_000, clock=self.world)
-        self.store._bells = self.bells
+        self.store._bells = self.bells  # type: ignore[assignment]  # all that the store uses of them
         self.checks = Checks(self.world, self.store)
         self.world.execute = self.checks.execute
         self.server, self.lease = Server("store"), Lease(self.world)
-        self.nodes = [Node(self.world, name, self.store, self.server, self.lease, self.checks) for name in NODES]
+        names = NODES[:nodes or 3 + seed % 3]
+        self.nodes = [Node(self.world, name, self.store, self.server, self.lease, self.checks) for name in names]
         self.bells.nodes = self.nodes
         self.outside = Process("user")
         self.store.put_schedule(EVERY_MINUTE)
@@ -159,7 +178,7 @@ class Simulation:
             )
             while job.id not in self.checks.acknowledged:
                 try:
-                    receipt = yield Call(self.server, "push", lambda job=job: self.store.push([job]))
+                    receipt = yield Call(self.server, "push", partial(self.store.push, [job]))
                     self.checks.acknowledged.update(receipt.ids)
                 except QueueError:
                     yield Sleep(0.2)
@@ -173,14 +192,14 @@ class Simulation:
             yield Sleep(rng.uniform(1.0, 5.0))
             if not self.checks.rows:
                 continue
-            job_id, queue, node = rng.choice(sorted(self.checks.rows)), rng.choice("ab"), rng.choice(NODES)
+            job_id, queue, node = rng.choice(sorted(self.checks.rows)), rng.choice("ab"), rng.choice(self.nodes).name
             on = rng.random() < 0.5
             failed = [name for name, row in self.checks.rows.items() if row.state is JobState.FAILED]
             name, what, act = rng.choice((
-                ("cancel", job_id, lambda job_id=job_id: store.cancel(job_id)),
-                ("pause", f"{queue} {on}", lambda queue=queue, on=on: store.set_paused(queue, paused=on)),
-                ("drain", f"{node} {on}", lambda node=node, on=on: store.set_draining(node, draining=on)),
-                ("retry", failed[:1], lambda failed=failed: failed and store.retry_failed(failed[0], None)),
+                ("cancel", job_id, partial(store.cancel, job_id)),
+                ("pause", f"{queue} {on}", partial(store.set_paused, queue, paused=on)),
+                ("drain", f"{node} {on}", partial(store.set_draining, node, draining=on)),
+                ("retry", failed[:1], partial(store.retry_failed, failed[0], None) if failed else list),
             ))
             yield from self.order(name, what, act)
 
@@ -268,7 +287,7 @@ class Simulation:
         self.world.tell(node.name, f"{how} {server.name}", f"for {seconds:.2f} s")
         for way in ways:
             way.add(node.name)
-            self.world.after(seconds, lambda way=way: way.discard(node.name))
+            self.world.after(seconds, partial(way.discard, node.name))
 
     def forget(self, _node: Node, _seconds: float) -> None:
         self.world.tell("lease", "is forgotten")
@@ -292,7 +311,8 @@ class Simulation:
         """Resume and undrain everything; again, for a late copy of an older order may still arrive."""
         while True:
             for queue in "ab":
-                yield from self.order("pause", queue, lambda queue=queue: self.store.set_paused(queue, paused=False))
-            for name in NODES:
-                yield from self.order("drain", name, lambda name=name: self.store.set_draining(name, draining=False))
+                yield from self.order("pause", queue, partial(self.store.set_paused, queue, paused=False))
+            for node in self.nodes:
+                undrain = partial(self.store.set_draining, node.name, draining=False)
+                yield from self.order("drain", node.name, undrain)
             yield Sleep(10.0)

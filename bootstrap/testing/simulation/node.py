@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
-
-from sim_checks import LEASE_TTL_S, SESSION_TTL_S, Checks
-from sim_worker import Worker
-from sim_world import Call, Process, Signal, Sleep, Wait
 
 from callboard.core import assignment, election
 from callboard.core.errors import Conflict, QueueError, SessionEnded, StaleEpoch, TermRefused, Unavailable
@@ -17,13 +14,17 @@ from callboard.core.schedule import due, tick_job_id
 from callboard.core.sessions import Reading, Watch, observe
 from callboard.core.suspicion import suspects, without
 
+from .checks import LEASE_TTL_S, SESSION_TTL_S, Checks
+from .worker import Worker
+from .world import Call, Process, Signal, Sleep, Wait
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sim_lease import Lease
-    from sim_world import Activity, Server, World
-
     from callboard.backends.store.memory import MemoryStore
+
+    from .lease import Lease
+    from .world import Activity, Server, World
 
 
 SWEEP_S = SESSION_TTL_S / 8
@@ -223,13 +224,8 @@ class Node:
         self.watch, over = observe(self.watch, readings, started_s, ok=True, took_s=self.boot_s() - started_s)
         for session in over:
             if self.boot_s() < until_s:
-                counter = readings[session].counter
-                yield self.act(
-                    term, "end_session",
-                    lambda session=session, counter=counter: self.store.end_session(
-                        epoch, session, "stood still", counter),
-                    (epoch, session),
-                )
+                end = partial(self.store.end_session, epoch, session, "stood still", readings[session].counter)
+                yield self.act(term, "end_session", end, (epoch, session))
 
     def _fire(self, term: Term, epoch: Epoch, until_s: float) -> Activity:
         now_ms, rows = yield self.ask("schedules", lambda: (self.store.store_now_ms(), self.store.schedules()))
@@ -238,12 +234,9 @@ class Node:
                 job = replace(row.job, id=tick_job_id(row.name, tick.tick_ms))
                 if self.boot_s() >= until_s:
                     return
-                fired = yield self.act(
-                    term, "fire_tick",
-                    lambda row=row, tick=tick, job=job: self.store.fire_tick(
-                        epoch, row.name, tick.last_tick_ms, tick.tick_ms, [job] if tick.fires else []),
-                    epoch,
-                )
+                fire = partial(self.store.fire_tick, epoch, row.name, tick.last_tick_ms, tick.tick_ms,
+                               [job] if tick.fires else [])
+                fired = yield self.act(term, "fire_tick", fire, epoch)
                 if not fired:
                     return
 
@@ -261,9 +254,8 @@ class Node:
                     self.extend(started_s)
                     self.worker.ask("heal")
                 else:
-                    reply: BeatReply = yield self.ask(
-                        "beat", lambda session=session: self.store.beat(session, self.worker.reports), session
-                    )
+                    beat = partial(self.store.beat, session, self.worker.reports)
+                    reply: BeatReply = yield self.ask("beat", beat, session)
                     self.extend(started_s)
                     for cancel in reply.cancels:
                         self.worker.cancel(cancel.token)

@@ -14,11 +14,11 @@ from callboard.core.records import Epoch, JobState, OutcomeKind, SessionId, Step
 from callboard.core.runs import EndKind
 
 if TYPE_CHECKING:
-    from sim_lease import Lease
-    from sim_world import Call, World
-
     from callboard.backends.store.memory import MemoryStore
     from callboard.core.records import Term
+
+    from .lease import Lease
+    from .world import Call, World
 
 SESSION_TTL_S = 3.0
 LEASE_TTL_S = 3.0
@@ -103,7 +103,8 @@ class Checks:
             row is not None and row.state is S.RUNNING and row.token == job.token,
             f"{node} starts {job.id} with {job.token}, but the store has {row}",
         )
-        self.need(row.started or not job.careful, f"{node} starts {job.id} before the store has its mark")
+        marked = row is not None and row.started
+        self.need(marked or not job.careful, f"{node} starts {job.id} before the store has its mark")
         self.starts[job.token] = job.id
         self.runs[job.id] += 1
         self.handles[job.id] += 1
@@ -152,7 +153,8 @@ class Checks:
         boot_id, detail = about
         fence = self.store.fence()
         epoch = result if name == "begin_term" else detail[0] if name == "end_session" else detail
-        assert isinstance(epoch, Epoch)
+        if not isinstance(epoch, Epoch):
+            raise TypeError(f"{name} tells no epoch: {epoch!r}")
         self.need(epoch == (fence.epoch, fence.owner), f"{name} accepted at {epoch}, fence {fence}")
         self.need(epoch.owner == boot_id, f"{caller} acts at {epoch}, which is another's")
         self.need(self.owners.setdefault(epoch.number, boot_id) == boot_id, f"two owners of epoch {epoch.number}")
@@ -251,8 +253,9 @@ def _assigned(checks: Checks, old: Seen | None, new: Seen, _about: Any, newest: 
 
 
 def _taken(_checks: Checks, old: Seen | None, new: Seen, about: Any, *_: Any) -> bool:
-    same = old is not None and old.token == new.token and old.session == new.session == about
-    return same and (old.state, new.state) == (S.ASSIGNED, S.RUNNING) and _kept(old, new) and not new.started
+    if old is None or old.token != new.token or not old.session == new.session == about:
+        return False
+    return (old.state, new.state) == (S.ASSIGNED, S.RUNNING) and _kept(old, new) and not new.started
 
 
 def _marked(checks: Checks, old: Seen | None, new: Seen, about: Any, _newest: Token, job_id: str) -> bool:
@@ -308,8 +311,9 @@ def _released(checks: Checks, old: Seen | None, new: Seen, about: Any, _newest: 
 
 
 def _cancelled(_checks: Checks, old: Seen | None, new: Seen, *_: Any) -> bool:
-    waits = old is not None and old.state in {S.DELAYED, S.READY, S.ASSIGNED}
-    return waits and new.state is S.CANCELLED and _kept(old, new)
+    if old is None or old.state not in {S.DELAYED, S.READY, S.ASSIGNED}:
+        return False
+    return new.state is S.CANCELLED and _kept(old, new)
 
 
 def _withdrawn(_checks: Checks, old: Seen | None, new: Seen, *_: Any) -> bool:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from sim_world import Call, Signal, Sleep, Wait
-
 from callboard.core.errors import QueueError
 from callboard.core.records import Backoff, ErrorRecord, FinishReceipt, Held, Outcome, PoolReport, QueueShare
 from callboard.core.runs import EndKind, RunEnd
 from callboard.core.verdict import QueueDefaults, outcome_of
 
-if TYPE_CHECKING:
-    from sim_node import Node
-    from sim_world import Activity
+from .world import Call, Signal, Sleep, Wait
 
+if TYPE_CHECKING:
     from callboard.core.records import SessionId, TakenJob, Token
+
+    from .node import Node
+    from .world import Activity
 
 QUEUES = (QueueShare("a", 2), QueueShare("b", 1))
 NAMES = tuple(share.queue for share in QUEUES)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim_world import Server
-
 from callboard.core.records import Term
 
+from .world import Server
+
 if TYPE_CHECKING:
-    from sim_world import World
+    from .world import World
 
 
 class Lease(Server):
