@@ -21,7 +21,8 @@ def place(tmp_path):
 def url():
     """An installation of the test's own, whose keys it removes."""
     name = f"test-{uuid4().hex}"
-    address = f"{shared.url('consul')}name={name}"
+    given = shared.url("consul")
+    address = f"{given}{'' if given.endswith('?') else '?'}name={name}"
     yield address
     cluster = open_consul_cluster(address)
     cluster._link._ask("delete", f"kv/{name}/", (("recurse", ""),), "", None)

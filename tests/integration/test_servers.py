@@ -20,6 +20,7 @@ from servers import packages, shared
 from servers.packages import Missing, Recipe
 
 KINDS = ("redis", "postgresql", "mariadb")
+ALL_KINDS = (*KINDS, "consul")
 WAIT_S = 30.0
 ORPHANER = """
 import os, signal, servers
@@ -103,7 +104,7 @@ def asked_slowly(url, connection, ask, kind):
     ask("PING" if kind == "redis" else "SELECT 1")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL_KINDS)
 def test_nothing_is_left_of_a_server_that_was_closed(kind) -> None:
     server = getattr(servers, kind)().start()
     folder, pid = server.folder, server.pid
@@ -116,7 +117,7 @@ def test_nothing_is_left_of_a_server_that_was_closed(kind) -> None:
     assert not Path(f"/proc/{pid}").exists()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL_KINDS)
 def test_a_server_dies_with_its_test_run_and_the_next_run_removes_its_data(kind) -> None:
     require(sys.platform == "linux", "only Linux tells a process of its parent's death")
     getattr(servers, kind)().close()  # skips, or fails, where there is none
@@ -250,3 +251,17 @@ def test_two_runs_that_fetch_at_once_get_the_same_whole_programs() -> None:
         program = Path(found.pop())
         assert Path(folder) in program.parents
         assert "Hello" in subprocess.run([program], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize(("stanzas", "old_lines", "release", "expected"), [
+    ("URIs: http://m/security\nSuites: b-security\n\nURIs: http://m/debian http://n\nSuites: b\n", "", "debian",
+     "http://m/debian"),
+    ("", "deb [signed-by=/k] http://m/debian b main\n", "debian", "http://m/debian"),
+    ("", "deb http://m/ubuntu b main\n", "ubuntu", "http://deb.debian.org/debian"),
+    ("", "", "debian", "http://deb.debian.org/debian"),
+])
+def test_another_release_comes_from_this_machines_mirror(monkeypatch, stanzas, old_lines, release, expected) -> None:
+    monkeypatch.setattr(packages, "sources", lambda: stanzas)
+    monkeypatch.setattr(packages, "lines", lambda: old_lines)
+    monkeypatch.setattr(packages, "_release", lambda: {"ID": release, "VERSION_CODENAME": "b"})
+    assert packages.mirror() == expected

@@ -84,7 +84,7 @@ class ConsulCluster:
             durable="yes, where its servers have a data directory: most of them have written a change before it counts",
             shared="by all machines with an agent of the datacenter",
             limits=(
-                "a term or lock ends with its TTL check, which an agent counts; if that dies, when others miss it",
+                "a term or lock ends with its TTL check, which an agent counts; if that dies too, 5 to 10 s later",
                 "a term is renewed only through the agent that it was made at: a leader needs its agent",
                 f"broadcasts: the last {MESSAGES_KEPT:,}; who is further behind misses some; each is a write of Raft's",
                 f"{NODES_MAX:,} nodes; locks are not counted, each that is held is a service with a check",
