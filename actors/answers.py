@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pykka
 from pykka._envelope import Envelope  # pykka's own ask() makes the same; it has no name for it outside
 
+from callboard.core.errors import QueueError
+from callboard.core.messages import Message, Refused
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from callboard.core.messages import Message
 
 
 class Answer(pykka.ThreadingFuture[Any]):
@@ -45,3 +46,14 @@ def ask_later(ref: pykka.ActorRef[Any] | None, message: Message, callback: Calla
     if ref is None or not ref.is_alive():
         raise pykka.ActorDeadError("the actor is being restarted")
     ref.actor_inbox.put(Envelope(message, reply_to=Answer(callback)))
+
+
+def message_of(answer: object) -> Message:
+    """What an actor answered, or why it did not."""
+    if isinstance(answer, Message):
+        return answer
+    if isinstance(answer, pykka.ActorDeadError):
+        return Refused("Unavailable", "the node is starting, stopping, or restarting its dispatcher; try again")
+    if isinstance(answer, QueueError):
+        return Refused(type(answer).__name__, answer.message)
+    return Refused("QueueError", f"a bug of ours: {type(answer).__name__}: {answer}"[:500])

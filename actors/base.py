@@ -11,7 +11,9 @@ import pykka
 
 from callboard.actors.lane import Lane
 from callboard.actors.mailbox import Mailbox
+from callboard.core.envelope import ClusterKeys
 from callboard.core.errors import QueueError
+from callboard.core.gate import Replays
 from callboard.core.messages import ActorFailed, Begin, Crash, Message, decode_message, encode_message
 
 if TYPE_CHECKING:
@@ -97,6 +99,10 @@ class Directory:
             self.tell(name, message)
 
 
+def _no_answer(_message: Message) -> Message | None:
+    return None
+
+
 @dataclass(frozen=True)
 class Parts:
     """What an actor is given: the node's values and its ports to the outside.
@@ -105,6 +111,9 @@ class Parts:
         emit: writes an event: `emit(actor, event, **fields)`; the fields node and epoch are added below it.
         wants_jobs: someone follows single jobs' ends (callbacks, events at debug).
         exit_node: ends the process's node with an exit code.
+        keys: what broadcasts are signed and verified with.
+        replays: which broadcasts came: outlives the actor that hears them.
+        answer: the answer to what the node knows without an actor (its jobs, its events); None to anything else.
         epoch: one cell: the epoch this node leads in, for events.
         pools: each Worker's view of its pool, for status.
         restarts: each actor's restarts so far.
@@ -123,6 +132,9 @@ class Parts:
     emit: Callable[..., None]
     wants_jobs: Callable[[], bool]
     exit_node: Callable[[int, str], None]
+    keys: ClusterKeys = field(default_factory=ClusterKeys)
+    replays: Replays = field(default_factory=Replays)
+    answer: Callable[[Message], Message | None] = _no_answer
     epoch: list[int] = field(default_factory=lambda: [0])
     pools: dict[str, PoolState] = field(default_factory=dict[str, "PoolState"])
     restarts: dict[str, int] = field(default_factory=dict[str, int])

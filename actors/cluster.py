@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from callboard.actors.base import DISPATCHER, ELECTOR, Actor, Parts, handles
+from callboard.actors.post import Post
 from callboard.core import candidates
 from callboard.core.errors import QueueError
 from callboard.core.messages import (
@@ -17,16 +19,20 @@ from callboard.core.messages import (
     JoinCluster,
     LeaveCluster,
     MembersSeen,
+    PostDue,
     Renew,
     RenewAnswer,
     Resign,
     ResignAnswer,
+    SendNudge,
 )
 
 if TYPE_CHECKING:
     from callboard.actors.lane import Lane
     from callboard.core.ports import Bell
 
+NUDGE_S: Final = 0.05
+"""Between two nudges, at least: one speaks for all orders before it."""
 LOOK_EVERY: Final = 3
 """Between two looks at the members for this node's standing, in ttls of a session."""
 
@@ -39,6 +45,9 @@ class Cluster(Actor):
         super().__init__(name, parts)
         self._renewals: Lane | None = None
         self._calls: Lane | None = None
+        self._letters: Lane | None = None
+        self._post: Post | None = None
+        self._nudged_s = -math.inf
         self._watch: Bell | None = None
         self._standing = candidates.Standing()
 
@@ -47,6 +56,9 @@ class Cluster(Actor):
         """Open the threads and watch leadership and membership."""
         self._renewals = self.lane("cluster-renew")
         self._calls = self.lane("cluster")
+        self._letters = self.lane("cluster-post")
+        self._post = Post(self.parts, self._letters, self.emit)
+        self._post.due()
         self._watch = self.parts.cluster.watch(self.teller(ELECTOR, ClusterChanged()))
         self.emit("cluster.connected", backend=self.parts.cluster.characteristics.name,
                   cluster_id=self.parts.cluster.cluster_id)
@@ -144,6 +156,22 @@ class Cluster(Actor):
 
         self._run(self._calls, call)
 
+    @handles(PostDue)
+    def post_due(self, _message: PostDue) -> None:
+        """Subscribe again, or tell of what was refused."""
+        if self._post is not None:
+            self._post.due()
+
+    @handles(SendNudge)
+    def nudge(self, message: SendNudge) -> None:
+        """Have the other nodes look at what was ordered: the store's bell may not reach them, and a beat is far off."""
+        wait_s = self._nudged_s + NUDGE_S - self.now()
+        if wait_s > 0.0:
+            self.later(wait_s, message)
+        elif self._post is not None:
+            self._nudged_s = self.now()
+            self._post.nudge()
+
     @staticmethod
     def _run(lane: Lane | None, call: object) -> None:
         if lane is not None:
@@ -153,6 +181,8 @@ class Cluster(Actor):
         """Close watch and threads; the backend belongs to the node."""
         if self._watch is not None:
             self._watch.close()
-        for lane in (self._renewals, self._calls):
+        if self._post is not None:
+            self._post.close()
+        for lane in (self._renewals, self._calls, self._letters):
             if lane is not None:
                 lane.close(timeout_s=2.0)  # what was asked last, to resign and to leave, is carried out

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from callboard.actors.base import WORKER, Parts
-from callboard.core.commandcheck import check_command
+from callboard.actors.base import CLUSTER, WORKER, Parts
+from callboard.core.commandcheck import ORDERS, check_command
 from callboard.core.due import DUE_TOPIC, due_soon
 from callboard.core.errors import InvalidArgument, QueueError
 from callboard.core.messages import (
@@ -20,6 +20,7 @@ from callboard.core.messages import (
     PushJobs,
     Refused,
     Scale,
+    SendNudge,
     SetPaused,
 )
 from callboard.core.records import CancelResult, Desired
@@ -80,9 +81,12 @@ class Commands:
         try:
             if isinstance(message, AskStatus):
                 return self._status(leading=leading, session=session)
-            return act_on(self._parts.store, message)
+            answer = act_on(self._parts.store, message)
         except QueueError as error:
             return Refused(type(error).__name__, error.message)
+        if isinstance(message, ORDERS):
+            self._parts.directory.tell(CLUSTER, SendNudge())
+        return answer
 
     def _status(self, *, leading: bool, session: SessionId | None) -> NodeStatus:
         parts = self._parts

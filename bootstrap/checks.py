@@ -63,7 +63,7 @@ def all_checks(config: Config) -> Iterator[Check]:
     if missing is not None:
         yield _not_there(missing)
         return
-    client = Client(config.store, config.cluster)
+    client = Client(config.store, config.cluster, cluster_key=config.cluster_key)
     found = list(_guarded("store", lambda: _store(client.store, mask_url(config.store))))
     yield from found
     fails = any(check.result == "failed" for check in found)
@@ -97,6 +97,8 @@ def _settings(config: Config) -> Iterator[Check]:
 
 
 def _shown(name: str, value: object) -> str:
+    if SETTINGS[name].kind == "secret":
+        return "(not shown)"
     if SETTINGS[name].kind == "url":
         return mask_url(str(value))
     return " ".join(value) if isinstance(value, tuple) else str(value)

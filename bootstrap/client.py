@@ -5,11 +5,15 @@ from __future__ import annotations
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from callboard import event_stream
 from callboard.actors.commands import act_on
-from callboard.core.commandcheck import SLOTS_MAX, check_command
+from callboard.broadcast_link import BroadcastEvents, BroadcastLink
+from callboard.cluster_key import key_of_environment
+from callboard.core.commandcheck import ORDERS, SLOTS_MAX, check_command
+from callboard.core.envelope import ClusterKeys
 from callboard.core.errors import (
     CodecError,
     InvalidArgument,
@@ -39,7 +43,7 @@ from callboard.core.records import CancelResult, JobState
 from callboard.core.registry import registry
 from callboard.core.shares import shares
 from callboard.core.socketmessages import AskJobs, KnownJobs
-from callboard.link import ASK_S, Link, ask
+from callboard.link import ASK_S, Link, ask, is_ours
 from callboard.logs import level_number
 from callboard.pushing import job_of_spec
 from callboard.queue import connect
@@ -48,7 +52,7 @@ from callboard.status import RUNNING_MAX, Status, status_of
 from callboard.stores import mask_url, scheme_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
 
     from callboard.core.job import Job
@@ -67,20 +71,24 @@ NODES_MAX: Final = 1_000
 
 
 class Client:
-    """Talks to the nodes of a cluster by their sockets, to the store where none can be reached. Safe between threads.
+    """Talks to the nodes of a cluster: by their sockets, else through the cluster backend. Safe between threads.
 
     Args:
         store: the cluster's store, as its nodes have it.
         cluster: its cluster backend, if it is not the store's own database.
+        cluster_key: the key of the nodes' messages, if they have one; else the environment's (CALLBOARD_CLUSTER_KEY).
     """
 
-    def __init__(self, store: str = DEFAULT_STORE, cluster: str | None = None) -> None:
-        """Check the addresses; the store is opened when it is first needed. Raises UnknownOption."""
+    def __init__(self, store: str = DEFAULT_STORE, cluster: str | None = None, *,
+                 cluster_key: str | None = None) -> None:
+        """Check the addresses; store and cluster are opened when they are first needed. Raises UsageError."""
         scheme_of(store, "store")
         if cluster is not None:
             scheme_of(cluster, "cluster")
         self.url = store
         self.cluster = cluster
+        keys = ClusterKeys.of(key_of_environment() if cluster_key is None else cluster_key)
+        self._broadcasts = BroadcastLink(cluster or store, keys)
         self.dispatcher = DispatcherHandle(self)
         self._lock = threading.Lock()
         self._queue: Queue | None = None
@@ -105,7 +113,7 @@ class Client:
         return self._push(self.queue.prepare(job, options))
 
     def push_named(self, name: str, arguments: Mapping[str, Any], **options: Any) -> str:
-        """Push a job by its registered name: known in this process, or to a live node of this machine.
+        """Push a job by its registered name: known in this process, or to a live node.
 
         Args:
             name: the job's registered name.
@@ -126,11 +134,7 @@ class Client:
     def job_spec(self, name: str) -> JobSpec:
         """What the nodes tell of a job. Raises UnknownJob."""
         near, asked = did_you_mean(name, registry.names()), 0
-        for view in self.reachable():
-            try:
-                answer = self._ask(view, AskJobs(name))
-            except (Unavailable, CodecError):
-                continue
+        for answer in self._ask_each(self.live(), AskJobs(name)).values():
             if isinstance(answer, KnownJobs):
                 asked += 1
                 if answer.jobs:
@@ -138,8 +142,8 @@ class Client:
                 near = near or answer.near
         if asked:
             raise UnknownJob(f"no job is named {name!r}{near} on the {asked} node(s) that answered", job=name)
-        raise UnknownJob(f"nobody here knows a job {name!r}{near}: no node of {mask_url(self.url)} answers on this "
-                         "machine; name the module that defines it (--app), or start a node", job=name)
+        raise UnknownJob(f"nobody here knows a job {name!r}{near}: no node of {mask_url(self.url)} answers; "
+                         "name the module that defines it (--app), or start a node", job=name)
 
     def _push(self, job: NewJob) -> str:
         answer = self._command(PushJobs((job,)))
@@ -203,7 +207,15 @@ class Client:
                 return self._ask(view, message, ORDER_S)
             except (Unavailable, PayloadTooLarge, CodecError):  # the store itself will say what is wrong
                 break
-        return act_on(self.store, message)
+        return self._order(message)
+
+    def _order(self, message: Message) -> Message:
+        """Write it into the store, and have nodes elsewhere look at once."""
+        answer = act_on(self.store, message)
+        if isinstance(message, ORDERS) and self.store.sessions():
+            with suppress(Unavailable):  # the store's bell may reach them; the next beat does
+                self._broadcasts.nudge()
+        return answer
 
     # Looking
 
@@ -211,26 +223,30 @@ class Client:
         """Nodes, leader and epoch, queues with counts, slots, what runs, health. Raises StoreUnavailable."""
         store = self.store
         sessions = store.sessions()
-        told = self._statuses(self._here(sessions))
+        told = {boot_id: answer for boot_id, answer in self._ask_each(sessions, AskStatus()).items()
+                if isinstance(answer, NodeStatus) and answer.boot_id == boot_id}
         return status_of(mask_url(self.url), store.fence(), sessions, store.counts(),
                          store.jobs(JobState.RUNNING, None, RUNNING_MAX), told)
 
-    def _statuses(self, sessions: list[SessionView]) -> dict[str, NodeStatus]:
-        def ask_status(view: SessionView) -> NodeStatus | None:
-            try:
-                answer = self._ask(view, AskStatus(), STATUS_S)
-            except (Unavailable, CodecError):
-                return None
-            return answer if isinstance(answer, NodeStatus) and answer.boot_id == view.info.boot_id else None
-
-        if not sessions:
-            return {}
-        with ThreadPoolExecutor(min(len(sessions), ASKED_AT_ONCE), "callboard-status") as pool:
-            return {answer.boot_id: answer for answer in pool.map(ask_status, sessions) if answer is not None}
+    def _ask_each(self, views: Sequence[SessionView], message: Message) -> dict[str, Message]:
+        """What nodes answer, by boot id: each asked by its socket, all that are elsewhere by one broadcast."""
+        here = [view for view in views if self._is_here(view)]
+        away = [view.info.boot_id for view in views if view not in here]
+        told: dict[str, Message] = {}
+        with ThreadPoolExecutor(min(len(here) + 1, ASKED_AT_ONCE), "callboard-ask") as pool:
+            answers = {view.info.boot_id: pool.submit(ask, view.info.socket, message, STATUS_S) for view in here}
+            with suppress(Unavailable):
+                told.update(self._broadcasts.ask_each(away, message, STATUS_S) if away else {})
+            for boot_id, answer in answers.items():
+                with suppress(Unavailable, CodecError):
+                    told[boot_id] = answer.result()
+        return told
 
     def events(self, *, follow: bool = False, actor: str = "", job: str = "", event: str = "", level: str = "debug",
                last: int = 100) -> Iterator[dict[str, Any]]:
-        """The events of all nodes of this machine: those kept, by time; then, if `follow`, what comes, without an end.
+        """The events of all nodes: those kept, by time; then, if `follow`, what comes, without an end.
+
+        Nodes that can be reached only through the cluster backend are asked once a second.
 
         Args:
             follow: go on until the iterator is closed; nodes that join are followed, too.
@@ -248,36 +264,55 @@ class Client:
         if last < 0:
             raise InvalidArgument(f"last must be 0 or more, not {last!r}")
         wanted = FollowEvents(actor, job, event, level, last, follow)
-        sessions = self.reachable()
+        sessions = self.live()
         if not sessions:
-            raise Unavailable(f"no node of {mask_url(self.url)} runs on this machine under this user; events are read "
-                              "from the nodes themselves")
+            raise Unavailable(f"no node of {mask_url(self.url)} runs; events are read from the nodes themselves")
         if follow:
-            return iter(event_stream.Following(self.reachable, wanted))
-        return iter(event_stream.kept(sessions, wanted))
+            return iter(event_stream.Following(self.live, wanted, self._event_source))
+        return iter(event_stream.kept(sessions, wanted, self._event_source))
+
+    def _event_source(self, view: SessionView) -> event_stream.Source:
+        """Raises Unavailable."""
+        if self._is_here(view):
+            return Link(view.info.socket)
+        return BroadcastEvents(self._broadcasts, view.info.boot_id)
 
     # Nodes
 
-    def reachable(self) -> list[SessionView]:
-        """Live nodes whose sockets are on this machine, the leader's first. Raises StoreUnavailable."""
+    def live(self) -> list[SessionView]:
+        """Live nodes: those whose sockets can be reached before others, the leader's first. Raises StoreUnavailable."""
         store = self.store
-        here = self._here(store.sessions())
-        if len(here) > 1:
+        found = list(store.sessions())
+        if len(found) > 1:
             owner = store.fence().owner
-            here.sort(key=lambda view: (view.info.boot_id != owner, view.info.node))
-        return here
+            found.sort(key=lambda view: (not self._is_here(view), view.info.boot_id != owner, view.info.node))
+        return found
 
-    def _here(self, sessions: tuple[SessionView, ...]) -> list[SessionView]:
-        host = socket.gethostname()[:255]
-        return [view for view in sessions if view.info.host == host and view.info.socket]
+    def reachable(self) -> list[SessionView]:
+        """Live nodes whose sockets can be reached from here, the leader's first. Raises StoreUnavailable."""
+        return [view for view in self.live() if self._is_here(view)]
+
+    def _candidates(self) -> list[tuple[SessionView, float]]:
+        """Whom to ask in turn, with a share of the time: a dead node's socket says so, a broadcast does not."""
+        live = self.live()
+        here, away = [v for v in live if self._is_here(v)], [v for v in live if not self._is_here(v)][:2]
+        return [(view, 1.0) for view in here] + [(view, 1.0 / len(away)) for view in away]
+
+    @staticmethod
+    def _is_here(view: SessionView) -> bool:
+        """On this machine, and of this user."""
+        return view.info.host == socket.gethostname()[:255] and bool(view.info.socket) and is_ours(view.info.socket)
 
     def _ask(self, view: SessionView, message: Message, timeout_s: float = ASK_S) -> Message:
-        return ask(view.info.socket, message, timeout_s)
+        if self._is_here(view):
+            return ask(view.info.socket, message, timeout_s)
+        return self._broadcasts.ask(view.info.boot_id, message, timeout_s)
 
     def close(self) -> None:
-        """Let go of the store; its connections are shared within the process, as those of `callboard.connect`."""
+        """Let go of the store, whose connections are shared within the process, and close the cluster backend."""
         with self._lock:
             self._queue = None
+        self._broadcasts.close()
 
     def __enter__(self) -> Self:
         """The client itself."""
@@ -303,7 +338,8 @@ class DispatcherHandle:
     def tell(self, message: Message) -> None:
         """Hand a message over, and wait for nothing: whether it was carried out, `ask` tells.
 
-        Where no node can be reached, an order is written into the store itself. Raises as ask, but for refusals.
+        Where no socket can be reached, an order is written into the store itself, and nodes elsewhere are told to look.
+        Raises as ask, but for refusals.
         """
         self._check(message)
         for view in self._client.reachable():
@@ -313,10 +349,12 @@ class DispatcherHandle:
             except Unavailable:
                 continue
             return
-        act_on(self._client.store, message)
+        self._client._order(message)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - a part of the client
 
     def ask(self, message: Message, timeout: float = ASK_S) -> Message:
-        """Ask, and wait for the answer up to `timeout` seconds.
+        """Ask, and wait for the answer up to `timeout` seconds: the leader's node, then one other.
+
+        A node that can be reached only through the cluster backend takes messages of up to 62 KiB.
 
         Raises:
             InvalidArgument: Raised when it is no message for a Dispatcher, or out of its limits.
@@ -325,12 +363,12 @@ class DispatcherHandle:
         """
         self._check(message)
         last: Unavailable | None = None
-        for view in self._client.reachable():
+        for view, share in self._client._candidates():  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - a part of the client
             try:
-                return self._client._ask(view, message, timeout)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - a part of the client
+                return self._client._ask(view, message, timeout * share)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as above
             except Unavailable as error:
                 last = error
-        raise Unavailable(f"no node of {mask_url(self._client.url)} can be asked on this machine"
+        raise Unavailable(f"no node of {mask_url(self._client.url)} can be asked"
                           f"{'' if last is None else f': {last.message}'}", cause=last)
 
     def _check(self, message: Message) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from callboard.config_file import FileSettings, has_secret, is_private_file, read_secret, read_settings
 from callboard.core.config import LEASE_TTL_S, SESSION_TTL_S, STOP_GRACE_S, PoolConfig
+from callboard.core.envelope import ClusterKeys
 from callboard.core.errors import InvalidArgument, UnknownOption
 from callboard.core.options import ATTEMPTS_MAX, backoff_of, did_you_mean, seconds, whole
 from callboard.core.records import QueueShare
@@ -17,7 +18,7 @@ from callboard.settings import DEFAULT_SLOTS, DEFAULT_STORE, NodeSettings, parse
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Kind = Literal["text", "list", "seconds", "whole", "choice", "url", "path"]
+Kind = Literal["text", "list", "seconds", "whole", "choice", "url", "path", "secret"]
 
 
 class Setting(NamedTuple):
@@ -50,6 +51,9 @@ SETTINGS: Final = {setting.name: setting for setting in (
     Setting("store_file", "path", "file (mode 0600) that holds the store's address, for one with a password"),
     Setting("cluster", "url", "address of the cluster backend", "the store itself", "--cluster"),
     Setting("cluster_file", "path", "file (mode 0600) that holds the cluster backend's address"),
+    Setting("cluster_key", "secret", "key that messages between nodes and clients are signed with, of 32 characters or "
+                                     "more; NEW,OLD while it is changed"),
+    Setting("cluster_key_file", "path", "file (mode 0600) that holds the key"),
     Setting("queues", "list", "queues to serve: NAME:SLOTS, one pool each; NAME=WEIGHT,NAME=WEIGHT:SLOTS share a pool",
             f"default:{DEFAULT_SLOTS}", "--queue"),
     Setting("node_id", "text", "the node's name, unique in the cluster", "host and process id", "--node-id"),
@@ -124,6 +128,11 @@ class Config:
         """The cluster backend's address, if it is not the store's database."""
         return None if self.get("cluster") is None else str(self.get("cluster"))
 
+    @property
+    def cluster_key(self) -> str:
+        """The key of messages between nodes, or two; empty where there is none."""
+        return str(self.get("cluster_key") or "")
+
     def unknown_variables(self) -> list[str]:
         """Variables that begin with CALLBOARD_ and are none of ours, each with what may have been meant."""
         ours = {setting.variable for setting in SETTINGS.values()} | set(_OTHER_VARIABLES)
@@ -147,7 +156,7 @@ class Config:
         texts = self.get("queues") or (f"default:{DEFAULT_SLOTS}",)
         fields = {field: self.get(name) for name, field in _NODE_FIELDS.items() if self.get(name) is not None}
         return NodeSettings(
-            app=tuple(self.get("app")), store=self.store, cluster=self.cluster,
+            app=tuple(self.get("app")), store=self.store, cluster=self.cluster, cluster_key=self.cluster_key,
             pools=tuple(replace(parse_pool(text), **policy) for text in texts), **fields,
         )
 
@@ -166,8 +175,9 @@ class Config:
         elif setting.name in self._file.values:
             self._set(setting, self._file.values[setting.name], self._file.source)
             path = self._file.path
-            if setting.kind == "url" and has_secret(str(self.get(setting.name))) and path and not is_private_file(path):
-                raise InvalidArgument(f"{path.name} carries a password and can be read by others: chmod 600 {path}, or "
+            secret = setting.kind == "secret" or (setting.kind == "url" and has_secret(str(self.get(setting.name))))
+            if secret and path and not is_private_file(path):
+                raise InvalidArgument(f"{path.name} carries a secret and can be read by others: chmod 600 {path}, or "
                                       f"use {setting.variable}")
 
     def _set(self, setting: Setting, given: Any, source: str) -> None:
@@ -175,7 +185,7 @@ class Config:
         self._sources[setting.name] = source
 
     def _read_secret_files(self) -> None:
-        for name in ("store", "cluster"):
+        for name in ("store", "cluster", "cluster_key"):
             path = self.get(f"{name}_file")
             if path is None or self._rank(name) < self._rank(f"{name}_file"):
                 continue
@@ -218,6 +228,11 @@ def parse_value(setting: Setting, given: Any, source: str) -> Any:
             number = _number(given, what)
             high = _WHOLE_MAX.get(setting.name, 1 << 31)
             return whole(int(number) if number.is_integer() else number, what, 1, high)
+        case "secret":
+            if not isinstance(given, str):
+                raise InvalidArgument(f"{what} must be a text")  # which is not shown
+            ClusterKeys.of(given)
+            return given
         case "choice":
             if given not in setting.choices:
                 near = did_you_mean(str(given), setting.choices)

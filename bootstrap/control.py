@@ -16,23 +16,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pykka
 
-from callboard.actors.answers import ask_later
+from callboard.actors.answers import ask_later, message_of
 from callboard.actors.base import DISPATCHER
 from callboard.control_connection import Connection, Stream
-from callboard.control_refusals import Refusals
 from callboard.control_socket import ControlSocket, open_control_socket, peer_uid
-from callboard.core.errors import CodecError, QueueError, QueueFull
+from callboard.core.commandcheck import told_of
+from callboard.core.errors import CodecError, QueueFull
 from callboard.core.messages import (
     CLIENT_MESSAGES,
-    AskStatus,
     FollowEvents,
     Message,
-    PushJobs,
     Refused,
     decode_message,
 )
-from callboard.core.options import did_you_mean
-from callboard.core.socketmessages import JOBS_PAGE_MAX, AskJobs, KnownJobs
+from callboard.core.refusals import Refusals
+from callboard.core.socketmessages import AskJobs
+from callboard.node_answers import known_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,8 +50,6 @@ CLOSE_S: Final = 1.0
 """How long the end of the node waits for followers to read its last events."""
 PAUSE_S: Final = 1.0
 """How long no connection is taken when the process has no descriptor left."""
-_SILENT: Final = (AskStatus, AskJobs, FollowEvents, PushJobs)  # no event: they only ask, or are many
-_FIELD_NAMES: Final = {"job_id": "job", "node": "of_node"}  # as events have them; `node` is the one that speaks
 
 
 class ControlServer:
@@ -168,7 +165,7 @@ class ControlServer:
             number, answer = self._answers.popleft()
             connection = self._connections.get(number)
             if connection is not None and connection.pending:
-                self._guarded(connection, lambda c, answer=answer: self._answer(c, _message_of(answer)))  # type: ignore[misc]  # as in _turn
+                self._guarded(connection, lambda c, answer=answer: self._answer(c, message_of(answer)))  # type: ignore[misc]  # as in _turn
         for _ in range(len(self._more)):
             connection = self._connections.get(self._more.popleft())
             if connection is not None:
@@ -330,9 +327,8 @@ class ControlServer:
             self._drop(connection)
 
     def _ask(self, connection: Connection, message: Message, now_s: float) -> None:
-        if not isinstance(message, _SILENT):
-            about = {_FIELD_NAMES.get(name, name): value for name, value in vars(message).items()}
-            self._emit("control.command", command=type(message).__name__, **about)
+        if (about := told_of(message)) is not None:
+            self._emit("control.command", **about)
         number = connection.number
 
         def answered(answer: object) -> None:
@@ -343,24 +339,4 @@ class ControlServer:
         try:
             ask_later(self._directory.ref(DISPATCHER), message, answered)
         except (QueueFull, pykka.ActorDeadError) as error:
-            self._done(connection, connection.answer(_message_of(error), now_s))
-
-
-def known_jobs(specs: Sequence[JobSpec], asked: AskJobs) -> KnownJobs:
-    """The answer to AskJobs."""
-    if asked.name:
-        found = tuple(spec for spec in specs if spec.name == asked.name)
-        return KnownJobs(found, near="" if found else did_you_mean(asked.name, [spec.name for spec in specs]))
-    behind = sorted((spec for spec in specs if spec.name > asked.after), key=lambda spec: spec.name)
-    return KnownJobs(tuple(behind[:JOBS_PAGE_MAX]), more=len(behind) > JOBS_PAGE_MAX)
-
-
-def _message_of(answer: object) -> Message:
-    """What an actor answered, or why it did not."""
-    if isinstance(answer, Message):
-        return answer
-    if isinstance(answer, pykka.ActorDeadError):
-        return Refused("Unavailable", "the node is starting, stopping, or restarting its dispatcher; try again")
-    if isinstance(answer, QueueError):
-        return Refused(type(answer).__name__, answer.message)
-    return Refused("QueueError", f"a bug of ours: {type(answer).__name__}: {answer}"[:500])
+            self._done(connection, connection.answer(message_of(error), now_s))

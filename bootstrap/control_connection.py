@@ -86,10 +86,10 @@ class Stream:
         out = bytearray()
         while len(out) < room and not self._ended:
             if self._kept:
-                out += _line_frame(self._kept.popleft(), 0)
+                out += frame(event_line(self._kept.popleft(), 0))
             elif (came := self._follower.take()) is not None:
                 if id(came[0]) not in self._seen:
-                    out += _line_frame(*came)
+                    out += frame(event_line(*came))
             elif self._follow:
                 self._seen.clear()  # whatever was both kept and followed has gone out by now
                 break
@@ -202,11 +202,12 @@ class Connection:
         self.sock.close()
 
 
-def _line_frame(line: dict[str, Any], lost: int) -> bytes:
+def event_line(line: dict[str, Any], lost: int) -> EventLine:
+    """An event for a client; of one that is too long only the main fields."""
     text = to_json(line)
     if len(text) > LINE_CHARS_MAX:
         text = to_json({name: line.get(name) for name in _MAIN_FIELDS} | {"too_long_chars": len(text)})
-    return frame(EventLine(text, lost))
+    return EventLine(text, lost)
 
 
 def _nothing() -> None:

@@ -6,11 +6,10 @@ import json
 import queue
 import threading
 import time
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from callboard.core.errors import QueueError, Unavailable
-from callboard.link import Link
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -24,15 +23,35 @@ LINES_MAX: Final = 10_000
 """Events that wait here for who reads the stream; then the nodes' own bounds hold."""
 
 
-def kept(sessions: Sequence[SessionView], wanted: FollowEvents) -> list[dict[str, Any]]:
-    """The last events that the nodes kept, by time."""
+class Source(Protocol):
+    """One node's events: by its socket, or by broadcast."""
+
+    def follow(self, wanted: FollowEvents) -> Iterator[EventLine]:
+        """Events as they come. Raises QueueError when the node went away."""
+        ...
+
+    def close(self) -> None:
+        """End it, from any thread. Harmless when repeated."""
+        ...
+
+
+def kept(sessions: Sequence[SessionView], wanted: FollowEvents,
+         connect: Callable[[SessionView], Source]) -> list[dict[str, Any]]:
+    """The last events that the nodes kept, by time.
+
+    Raises:
+        QueueError: Raised when not one of them answered; the last one's.
+    """
     lines: list[dict[str, Any]] = []
+    error, silent = QueueError("no node"), 0
     for view in sessions:
         try:
-            with Link(view.info.socket) as link:
+            with closing(connect(view)) as link:
                 lines += [line for came in link.follow(wanted) for line in lines_of(came, view.info.node)]
-        except QueueError:  # it went away between the look at the store and now
-            continue
+        except QueueError as found:  # it went away between the look at the store and now
+            error, silent = found, silent + 1
+    if silent == len(sessions):
+        raise error
     lines.sort(key=lambda line: str(line.get("time", "")))
     return lines[-wanted.last:] if wanted.last > 0 else []
 
@@ -53,12 +72,14 @@ def lines_of(came: EventLine, node: str) -> list[dict[str, Any]]:
 class Following:
     """Follows every node that it can find, until it is closed. A thread a node, ended by closing its connection."""
 
-    def __init__(self, find: Callable[[], Sequence[SessionView]], wanted: FollowEvents) -> None:
-        """`find` gives the nodes whose sockets may be reached; it is called again and again."""
+    def __init__(self, find: Callable[[], Sequence[SessionView]], wanted: FollowEvents,
+                 connect: Callable[[SessionView], Source]) -> None:
+        """`find` gives the live nodes, it is called again and again; `connect` a way to one of them."""
         self._find = find
+        self._connect = connect
         self._wanted = wanted
         self._lines: queue.Queue[dict[str, Any]] = queue.Queue(LINES_MAX)
-        self._links: dict[str, Link] = {}
+        self._links: dict[str, Source] = {}
         self._threads: list[threading.Thread] = []
         self._closed = False
 
@@ -97,7 +118,7 @@ class Following:
             if boot_id in self._links:
                 continue
             try:
-                link = Link(view.info.socket)
+                link = self._connect(view)
             except QueueError:  # starting or ending: looked at again
                 continue
             self._links[boot_id] = link
@@ -106,7 +127,7 @@ class Following:
             self._threads.append(thread)
             thread.start()
 
-    def _read(self, boot_id: str, node: str, link: Link) -> None:
+    def _read(self, boot_id: str, node: str, link: Source) -> None:
         try:
             for came in link.follow(self._wanted):
                 for line in lines_of(came, node):

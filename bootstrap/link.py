@@ -153,6 +153,15 @@ def ask(path: str, message: Message, timeout_s: float = ASK_S) -> Message:
     raise AssertionError  # unreachable: the last try returns or raises
 
 
+def is_ours(path: str) -> bool:
+    """Whether a path, which comes from the store, is one where a node of this user on this machine may listen."""
+    try:
+        check_path(path)
+    except Unavailable:
+        return False
+    return True
+
+
 def check_path(path: str) -> None:
     """See that a path, which comes from the store, is one where nodes' sockets are, and nobody else can have put it.
 

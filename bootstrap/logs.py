@@ -7,6 +7,7 @@ import sys
 import threading
 from collections import deque
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from callboard.core.errors import UsageError
@@ -49,6 +50,8 @@ class EventLog:
         self._level = level_number(level)
         self._epoch = epoch
         self._ring: deque[dict[str, Any]] = deque(maxlen=RING_MAX)
+        self._count = 0
+        self._jobs_until_s = 0.0
         self._followers: dict[int, Callable[[dict[str, Any]], None]] = {}
         self._lock = threading.Lock()
         self._write = _writer(style, stream or sys.stderr)
@@ -57,7 +60,7 @@ class EventLog:
         """Write one event of the catalogue (`core/events.py`)."""
         level = level_of(event)
         number = LEVELS[level]
-        if number < self._level and not self._followers:
+        if number < self._level and not self._followers and not self._jobs_kept():
             return
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(self._clock.wall_s(), UTC).isoformat(timespec="milliseconds"),
@@ -68,6 +71,7 @@ class EventLog:
         line.update(fields)
         with self._lock:
             self._ring.append(line)
+            self._count += 1
             followers = tuple(self._followers.values())
         for follower in followers:
             follower(line)
@@ -76,7 +80,21 @@ class EventLog:
 
     def wants_jobs(self) -> bool:
         """Events at debug, which speak of single jobs, go somewhere."""
-        return bool(self._followers) or self._level <= LEVELS["debug"]
+        return bool(self._followers) or self._level <= LEVELS["debug"] or self._jobs_kept()
+
+    def keep_jobs(self, for_s: float) -> None:
+        """Keep events at debug for so long from now: somebody reads them page by page."""
+        self._jobs_until_s = self._clock.boot_s() + for_s
+
+    def _jobs_kept(self) -> bool:
+        return self._jobs_until_s > 0.0 and self._clock.boot_s() < self._jobs_until_s
+
+    def since(self, number: int) -> tuple[int, list[dict[str, Any]]]:
+        """The kept events behind this number, and the first one's number; the first event ever has number 0."""
+        with self._lock:
+            oldest = self._count - len(self._ring)
+            first = max(oldest, min(number + 1, self._count))
+            return first, list(islice(self._ring, first - oldest, None))
 
     def kept(self, wanted: FollowEvents) -> list[dict[str, Any]]:
         """The last events that pass the filter, oldest first."""

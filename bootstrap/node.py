@@ -12,11 +12,14 @@ from callboard.actors.base import CLUSTER, SUPERVISOR, Directory, Parts, start_a
 from callboard.actors.supervisor import Supervisor
 from callboard.actors.timers import Timers
 from callboard.backends.clock import SystemClock
+from callboard.cluster_key import key_of_environment
 from callboard.control import ControlServer
+from callboard.core.envelope import ClusterKeys
 from callboard.core.errors import QueueError
 from callboard.core.messages import Hello, Message, StopNode
 from callboard.core.records import NodeInfo
 from callboard.logs import EventLog
+from callboard.node_answers import node_answers
 from callboard.stores import canonical_url, mask_url, open_cluster, open_store
 from callboard.version import callboard_version
 
@@ -51,6 +54,7 @@ class Node:
         """Check the settings; nothing is opened yet. Raises UsageError."""
         self.settings = settings
         self.config = settings.config()
+        self.keys = ClusterKeys.of(settings.cluster_key or key_of_environment())
         if roundtrip_messages:
             from dataclasses import replace  # noqa: PLC0415 - tests only
 
@@ -109,6 +113,7 @@ class Node:
             config=self.config, info=self._info(store, control_path), store=store, cluster=cluster,
             host=self._make_host(), clock=self.clock, timers=Timers(self.clock, directory), directory=directory,
             emit=self.log.emit, wants_jobs=self.log.wants_jobs, exit_node=self._exit_node, epoch=self._epoch,
+            keys=self.keys, answer=node_answers(self.log, lambda: self.specs),
         )
 
     def _make_host(self) -> ExecutorHost:

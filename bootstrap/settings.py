@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from callboard.core import commandcheck
@@ -47,6 +47,7 @@ class NodeSettings:
         role: any (runs jobs, and may lead), worker (never leads) or leader (runs no jobs, serves no queue).
         candidates_max: how many nodes of the cluster stand for election, the oldest first.
         log_style: auto, json, text or off.
+        cluster_key: one key, or two with a comma between, for messages between nodes; else the environment's.
         stop_grace_s: what a graceful stop leaves running jobs.
     """
 
@@ -68,6 +69,7 @@ class NodeSettings:
     role: str = "any"
     candidates_max: int = CANDIDATES_MAX
     poll_s: float = 1.0
+    cluster_key: str = field(default="", repr=False)
 
     def config(self) -> NodeConfig:
         """The actors' settings, checked.

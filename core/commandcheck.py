@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from callboard.core.codec import FRAME_MAX_BYTES
 from callboard.core.errors import PayloadTooLarge
-from callboard.core.messages import CancelJob, DrainNode, PurgeQueue, PushJobs, Scale, SetPaused
+from callboard.core.messages import AskStatus, CancelJob, DrainNode, PurgeQueue, PushJobs, Scale, SetPaused
 from callboard.core.options import ATTEMPTS_MAX, PRIORITY_MAX, backoff_of, name_of, seconds, text, whole
 
 if TYPE_CHECKING:
@@ -17,6 +17,10 @@ SLOTS_MAX: Final = 1_000
 """Limit of a pool's slots."""
 PUSH_MAX: Final = 1_000
 """Limit of the jobs in one PushJobs."""
+ORDERS: Final = (Scale, SetPaused, CancelJob, DrainNode)
+"""What nodes reconcile: they are to look at once."""
+_SILENT: Final = (AskStatus, PushJobs)
+_FIELD_NAMES: Final = {"job_id": "job", "node": "of_node"}  # as events have them; `node` is the one that speaks
 
 
 def check_command(message: Message) -> None:
@@ -67,3 +71,11 @@ def check_job(job: NewJob) -> None:
     if len(job.body) > FRAME_MAX_BYTES:
         raise PayloadTooLarge(f"the body of job {job.name!r} is {len(job.body):,} bytes, the limit is "
                               f"{FRAME_MAX_BYTES:,}", job=job.id)
+
+
+def told_of(message: Message) -> dict[str, Any] | None:
+    """What an event says of a command; None of those that only ask, or are many."""
+    if isinstance(message, _SILENT):
+        return None
+    about = {_FIELD_NAMES.get(name, name): value for name, value in vars(message).items()}
+    return {"command": type(message).__name__, **about}

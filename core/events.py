@@ -34,6 +34,14 @@ EVENTS: Final[dict[str, EventDoc]] = {
     "cluster.connected": EventDoc("info", "the cluster backend is in use: backend, cluster_id"),
     "cluster.register_failed": EventDoc("warning", "the node could not register; tried again at the next beat: error"),
     "cluster.unregister_failed": EventDoc("warning", "the node could not leave; its membership expires: error"),
+    "cluster.subscribe_failed": EventDoc("warning", "messages can't be heard; tried again each second: error"),
+    "cluster.listening": EventDoc("info", "messages of other nodes and of clients are heard"),
+    "cluster.send_failed": EventDoc("warning", "a message to other nodes or clients was not sent: kind (tell, reply), "
+                                               "error"),
+    "cluster.message_refused": EventDoc("warning", "messages through the cluster backend were refused: reason, times "
+                                                   "(since the last such event)"),
+    "cluster.command": EventDoc("info", "a command came through the cluster backend: command, sender, and what it is "
+                                        "about"),
     "elector.elected": EventDoc("info", "this node leads now: term, ttl_s"),
     "elector.stepped_down": EventDoc("info", "this node leads no longer: term, reason"),
     "elector.backend_failed": EventDoc("warning", "campaigns or renewals fail, for a new reason: error"),

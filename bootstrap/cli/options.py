@@ -69,7 +69,9 @@ def client_of(config: Config, *, create: bool = False) -> Client:
     if missing is not None and not create:
         raise StoreUnavailable(f"there is no store yet at {missing}: start a node or push a job first, or name another "
                                "(--store)")
-    return Client(config.store, config.cluster)
+    client = Client(config.store, config.cluster, cluster_key=config.cluster_key)
+    click.get_current_context().call_on_close(client.close)
+    return client
 
 
 def missing_file(store: str) -> str | None:

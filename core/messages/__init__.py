@@ -45,6 +45,7 @@ from callboard.core.messages.election import (
     TermLost,
     Trust,
 )
+from callboard.core.messages.post import AskEvents, EventPage, Nudge, PostDue, SendNudge
 from callboard.core.messages.sessions import (
     Abandoned,
     AskMembers,
@@ -101,6 +102,7 @@ __all__ = [
     "Abandoned",
     "ActorFailed",
     "Adjust",
+    "AskEvents",
     "AskMembers",
     "AskStatus",
     "BeatAnswered",
@@ -121,6 +123,7 @@ __all__ = [
     "ElectionTick",
     "EndsReady",
     "EventLine",
+    "EventPage",
     "EventsEnd",
     "ExecutorStopped",
     "Finished",
@@ -140,9 +143,11 @@ __all__ = [
     "MembersSeen",
     "Message",
     "NodeStatus",
+    "Nudge",
     "OpenAnswered",
     "PollDue",
     "PoolChanged",
+    "PostDue",
     "Progress",
     "ProgressDue",
     "PurgeQueue",
@@ -159,6 +164,7 @@ __all__ = [
     "Round",
     "Rung",
     "Scale",
+    "SendNudge",
     "SessionOpened",
     "SessionOver",
     "SetPaused",

@@ -1,4 +1,4 @@
-"""Events about refused connections: the first at once, then one a second for all that came meanwhile."""
+"""Events about what was refused: the first at once, then one a second for all that came meanwhile."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ REASONS_MAX: Final = 32
 
 
 class Refusals:
-    """Counts by reason, so that a flood of connections is no flood of events."""
+    """Counts by reason, so that a flood of them is no flood of events."""
 
     def __init__(self, emit: Callable[[str, int], None]) -> None:
         """`emit` writes one event: reason, times."""
