@@ -174,7 +174,7 @@ def _nodes(client: Client) -> Iterator[Check]:
         if view.session in here:
             yield _node(view)
         else:
-            yield Check("nodes", "ok", f"{view.info.node} on {view.info.host}: another machine, seen in the store")
+            yield _far_node(client, view)
 
 
 def _node(view: SessionView) -> Check:
@@ -192,6 +192,17 @@ def _node(view: SessionView) -> Check:
     if mode & 0o077:
         return Check("nodes", "failed", f"{name}: others may use its socket {path}: mode {mode:04o}", exit_code=1)
     return Check("nodes", "ok", f"{name} answers at {path} in {took_s * 1e3:.1f} ms")
+
+
+def _far_node(client: Client, view: SessionView) -> Check:
+    name = f"{view.info.node} on {view.info.host}"
+    started_s = time.perf_counter()
+    try:
+        client.ask_node(view, AskStatus(), STATUS_S)
+    except QueueError as error:
+        return Check("nodes", "note", f"{name}: its socket is out of reach, and {error}")
+    took_s = time.perf_counter() - started_s
+    return Check("nodes", "ok", f"{name} answers through the cluster backend in {took_s * 1e3:.1f} ms")
 
 
 def _timed(call: Callable[[], object]) -> float:

@@ -204,7 +204,7 @@ class Client:
         check_command(message)
         for view in self.reachable():
             try:
-                return self._ask(view, message, ORDER_S)
+                return self.ask_node(view, message, ORDER_S)
             except (Unavailable, PayloadTooLarge, CodecError):  # the store itself will say what is wrong
                 break
         return self._order(message)
@@ -303,7 +303,8 @@ class Client:
         """On this machine, and of this user."""
         return view.info.host == socket.gethostname()[:255] and bool(view.info.socket) and is_ours(view.info.socket)
 
-    def _ask(self, view: SessionView, message: Message, timeout_s: float = ASK_S) -> Message:
+    def ask_node(self, view: SessionView, message: Message, timeout_s: float = ASK_S) -> Message:
+        """Ask one node: by its socket, else through the cluster backend. Raises as `Link.ask`."""
         if self._is_here(view):
             return ask(view.info.socket, message, timeout_s)
         return self._broadcasts.ask(view.info.boot_id, message, timeout_s)
@@ -365,7 +366,7 @@ class DispatcherHandle:
         last: Unavailable | None = None
         for view, share in self._client._candidates():  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - a part of the client
             try:
-                return self._client._ask(view, message, timeout * share)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as above
+                return self._client.ask_node(view, message, timeout * share)
             except Unavailable as error:
                 last = error
         raise Unavailable(f"no node of {mask_url(self._client.url)} can be asked"

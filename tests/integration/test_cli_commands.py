@@ -205,7 +205,7 @@ def test_without_a_node_orders_go_to_the_store_and_the_next_node_finds_them(plac
         place.until("it ran", lambda s: queue_of(s, "emails")["completed"] == 1)
     done = place.run("events")
     assert done.code == 3
-    assert "no node of sqlite:///callboard.db runs on this machine" in done.err
+    assert "no node of sqlite:///callboard.db runs;" in done.err
 
 
 def stop_outside_of_a_transaction(node, store):
