@@ -41,7 +41,7 @@ class NodeView:
 
     Attributes:
         leader: it assigns jobs.
-        reachable: its socket answered, so restarts and running jobs' seconds are known.
+        reachable: it answered, so restarts and running jobs' seconds are known.
         draining: it is given nothing new.
         isolating: it runs a job alone that lost two nodes.
         restarts: its actors, and how often each was restarted.
@@ -69,7 +69,7 @@ class NodeView:
 
 @dataclass(frozen=True, slots=True)
 class RunningView:
-    """A running job; pid and seconds are None where its node's socket did not answer.
+    """A running job; pid and seconds are None where its node did not answer.
 
     Attributes:
         fraction, message: what the job last said of its progress; the fraction is 0.0 to 1.0.

@@ -37,9 +37,10 @@ def events(*, follow: bool, actor: str, job: str, event: str, level: str, last: 
       callboard events --actor elector
       callboard events --job 01893... --json
 
-    Events are read from the nodes of this machine, each of which keeps its last 10,000. Those of level debug, which
-    speak of single jobs, are kept only while somebody follows, or by a node started with --log-level debug. Who reads
-    too slowly loses lines, and is told how many. docs/events.md says what each event means.
+    Events are read from the nodes, each of which keeps its last 10,000; those of other machines are asked once a
+    second, through the cluster backend. Events of level debug, which speak of single jobs, are kept only while somebody
+    follows, or by a node started with --log-level debug. Who reads too slowly loses lines, and is told how many.
+    docs/events.md says what each event means.
     """  # noqa: D301 - \b is click's mark for a paragraph that stays as it is
     client = client_of(Config(flags))
     stream = client.events(follow=follow, actor=actor, job=job, event=event, level=level, last=last)

@@ -89,6 +89,8 @@ queues that are served by weight, one to three. Without a number a pool has five
 **Secrets.** An address with a password is refused as a flag: every user of a machine can read the arguments of its
 processes. Put it into `CALLBOARD_STORE`, or into a file of mode 0600 that `store_file` (or `CALLBOARD_STORE_FILE`)
 names. A `callboard.toml` that has it must be of mode 0600 itself. For the cluster backend the same: `cluster_file`.
+`cluster_key` has no flag: it comes from its variable, from a file of mode 0600 that `cluster_key_file` names, or from a
+`callboard.toml` of mode 0600.
 
 **Mistakes.** An unknown key in a file is an error that says what may have been meant. `callboard doctor` does the same
 for variables that begin with `CALLBOARD_`. `CALLBOARD_DEBUG=1` shows tracebacks where a command would say one line.

@@ -30,8 +30,8 @@ def status(*, watch: float | None, as_json: bool, **flags: Any) -> None:
       callboard status --json | jq '.queues[] | {queue, ready}'
       callboard status --watch 1
 
-    Health is judged by the failed list: warning over 100 jobs, critical over 1,000. Nodes of other machines are shown
-    as the store knows them.
+    Health is judged by the failed list: warning over 100 jobs, critical over 1,000. Nodes of other machines are
+    asked through the cluster backend; those that do not answer are shown as the store knows them.
     """  # noqa: D301 - \b is click's mark for a paragraph that stays as it is
     client = client_of(Config(flags))
     if watch is None:
