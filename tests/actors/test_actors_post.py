@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ import pytest
 from kit import eventually
 
 from callboard.actors import post
+from callboard.core.codec import encode
 from callboard.core.envelope import CLIENT, ClusterKeys, Kind, Sender, unseal
 from callboard.core.errors import ClusterUnavailable
 from callboard.core.messages import (
@@ -136,6 +138,23 @@ def test_what_is_not_allowed_is_refused_with_an_event(bench, listening):
     bench.cluster.broadcast(b"os:system")
     node.events.wait("cluster.message_refused")
     assert isinstance(Caller(bench, me=f"{CLIENT}8").ask(node, AskStatus()), NodeStatus)
+
+
+@pytest.mark.usefixtures("keyed")
+def test_hostile_bytes_are_all_refused_and_the_node_lives(bench, listening):
+    seed = random.SystemRandom().randrange(2**32)
+    draw, node, caller = random.Random(seed), listening(), Caller(bench, keys=(KEY,))
+    good = Sender(bench.cluster.cluster_id, f"{CLIENT}2", ClusterKeys((KEY,))).seal(
+        Kind.REQUEST, encode_message(Scale("default", 3)), bench.clock.wall_s(), target=node.parts.info.boot_id)
+    inner = unseal(good).inner
+    for n in range(1_000):
+        flipped = bytearray(inner)
+        flipped[draw.randrange(len(flipped))] ^= 1 << draw.randrange(8)
+        sealed = encode([1, unseal(good).key_id, unseal(good).mac, bytes(flipped)])
+        bench.cluster.broadcast((draw.randbytes(draw.randrange(300)), sealed)[n % 2])
+    assert isinstance(caller.ask(node, AskStatus()), NodeStatus), f"seed {seed}"
+    assert not node.events.named("cluster.command"), f"seed {seed}"
+    assert {"not readable", "not authentic"} <= {e["reason"] for e in node.events.named("cluster.message_refused")}
 
 
 @pytest.mark.usefixtures("keyed")
