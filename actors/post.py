@@ -11,7 +11,7 @@ import pykka
 from callboard.actors.answers import ask_later, message_of
 from callboard.actors.base import CLUSTER, DISPATCHER, HEARTBEAT
 from callboard.core.commandcheck import told_of
-from callboard.core.envelope import CLIENT, Kind, Sealed, Sender, parts_of, unseal
+from callboard.core.envelope import CLIENT, PROGRAM_MARK, Kind, Sealed, Sender, parts_of, unseal
 from callboard.core.errors import CodecError, PayloadTooLarge, QueueError, QueueFull, Unserialisable
 from callboard.core.gate import Gate
 from callboard.core.messages import (
@@ -120,6 +120,8 @@ class Post:
 
     def _heard(self, data: bytes) -> None:
         """A broadcast, from the backend's thread: keep it if it is for this node and there is room. Never waits."""
+        if data.startswith(PROGRAM_MARK):
+            return
         try:
             sealed = unseal(data)
         except CodecError:

@@ -34,6 +34,9 @@ CLIENT: Final = "client-"
 """What a client's id begins with; a node's is its boot id, which never does."""
 TIMEOUT_MAX_S: Final = 300.0
 
+PROGRAM_MARK: Final = b"callboard/user\n"
+"""Begins each broadcast of a program's own, over the same backend: none of ours, and no business of nodes."""
+
 _CONTEXT: Final = b"callboard broadcast 1\0"  # so that a mac of ours proves nothing elsewhere
 _outer = msgspec.msgpack.Decoder(tuple[int, str, bytes, bytes])
 _inner = msgspec.msgpack.Decoder(tuple[str, str, int, str, int, str, float, int, int, bytes])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from callboard.backends.clock import SystemClock
 from callboard.core.codec import BROADCAST_MAX_BYTES
 from callboard.core.config import LEASE_TTL_S, SESSION_TTL_S
+from callboard.core.envelope import PROGRAM_MARK
 from callboard.core.errors import ClusterUnavailable, InvalidArgument, PayloadTooLarge, QueueError, UnknownOption
 from callboard.core.options import did_you_mean, name_of, seconds, text
 from callboard.core.records import LockToken, NodeInfo, Term
@@ -30,9 +31,7 @@ if TYPE_CHECKING:
 
 MEMBER_TTL_S: Final = SESSION_TTL_S
 """How long a member that says nothing stays one; it says so three times within that."""
-MARK: Final = b"callboard/user\n"
-"""Begins each broadcast of a program: nodes send their own messages over the same backend."""
-MESSAGE_MAX_BYTES: Final = BROADCAST_MAX_BYTES - len(MARK)
+MESSAGE_MAX_BYTES: Final = BROADCAST_MAX_BYTES - len(PROGRAM_MARK)
 ELECTION_KEYS: Final = "callboard/election/"
 """Begins the keys of the locks that elections are held with."""
 INFO_FIELDS: Final = ("boot_id", "host", "pid", "version", "socket", "started_ms")
@@ -166,15 +165,15 @@ class Cluster:
         """
         if len(message) > MESSAGE_MAX_BYTES:
             raise PayloadTooLarge(f"a broadcast is at most {MESSAGE_MAX_BYTES:,} bytes, this one has {len(message):,}")
-        self._backend().broadcast(MARK + bytes(message))
+        self._backend().broadcast(PROGRAM_MARK + bytes(message))
 
     def subscribe(self, callback: Callable[[bytes], None]) -> Bell:
         """Call back with each broadcast of a program from now on, on a thread of the backend's; `close()` ends it."""
         def take(message: bytes) -> None:
-            if not message.startswith(MARK):
+            if not message.startswith(PROGRAM_MARK):
                 return
             try:
-                callback(message.removeprefix(MARK))
+                callback(message.removeprefix(PROGRAM_MARK))
             except Exception:  # noqa: BLE001 - the program's error is shown, and the next message comes all the same
                 traceback.print_exc()
 

@@ -12,7 +12,7 @@ from kit import eventually
 
 from callboard.actors import post
 from callboard.core.codec import encode
-from callboard.core.envelope import CLIENT, ClusterKeys, Kind, Sender, unseal
+from callboard.core.envelope import CLIENT, PROGRAM_MARK, ClusterKeys, Kind, Sender, unseal
 from callboard.core.errors import ClusterUnavailable
 from callboard.core.messages import (
     AskEvents,
@@ -135,8 +135,11 @@ def test_what_is_not_allowed_is_refused_with_an_event(bench, listening):
     refusal(bench, node, "not allowed", kind=Kind.TELL, me=f"{CLIENT}5")
     refusal(bench, node, "not allowed", kind=Kind.REPLY, me=f"{CLIENT}6")
     refusal(bench, node, "no message of ours", data=b"\x80\x04\x95cos\nsystem\n", me=f"{CLIENT}7")
+    bench.cluster.broadcast(PROGRAM_MARK + b"a program's own")
+    assert isinstance(Caller(bench, me=f"{CLIENT}9").ask(node, AskStatus()), NodeStatus)
+    assert "not readable" not in {line["reason"] for line in node.events.named("cluster.message_refused")}
     bench.cluster.broadcast(b"os:system")
-    node.events.wait("cluster.message_refused")
+    eventually(lambda: node.events.named("cluster.message_refused")[-1]["reason"] == "not readable", 5.0, "a refusal")
     assert isinstance(Caller(bench, me=f"{CLIENT}8").ask(node, AskStatus()), NodeStatus)
 
 
