@@ -59,6 +59,8 @@ def read(name: str) -> Page:
 
 def words(command: str) -> list[str]:
     parts = shlex.split(command)
+    if parts[:2] == ["python", "-m"]:
+        return [sys.executable, *parts[1:]]
     assert parts[0] == "callboard", command
     return [sys.executable, "-m", "callboard", *parts[1:]]
 
