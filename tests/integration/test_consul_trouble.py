@@ -13,7 +13,7 @@ import servers
 from kit import eventually
 
 from callboard.backends.cluster.consul import open_consul_cluster
-from callboard.core.errors import ClusterUnavailable, UsageError
+from callboard.core.errors import ClusterUnavailable
 from callboard.core.records import NodeInfo
 
 WAIT_S = 30.0
@@ -224,7 +224,7 @@ def test_what_is_no_consul_is_refused_and_gets_the_token_once(opened, how):
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
-            with pytest.raises((ClusterUnavailable, UsageError)):
+            with pytest.raises(ClusterUnavailable, match="16,777,216 bytes" if how == "long" else "cluster on consul://"):
                 opened(f"consul://canary@127.0.0.1:{server.server_port}")
         finally:
             server.shutdown()

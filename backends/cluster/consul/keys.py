@@ -178,7 +178,7 @@ def held_of(row: Row, key: str) -> Held | None:
     try:
         match decode(row.value, max_bytes=_HELD_MAX_BYTES):
             case [str(its_key), str(holder), str(handle), int(ttl_ms), int(number)] if (
-                its_key == key and holder and handle.isalnum() and 0 < ttl_ms <= _TTL_MAX_MS and number < _NUMBER_MAX
+                its_key == key and holder and handle.isascii() and handle.isalnum() and 0 < ttl_ms <= _TTL_MAX_MS and number < _NUMBER_MAX
             ):
                 return Held(key, holder, handle, ttl_ms / 1000, number or row.modified, row.session, row.modified)
             case _:
