@@ -3,6 +3,8 @@
 This is written from the promises, not from the store's code; it looks into the memory store's rows.
 """
 
+# pyright: reportPrivateUsage=false
+# Its checks look into the rows of the memory store.
 from __future__ import annotations
 
 from collections import Counter

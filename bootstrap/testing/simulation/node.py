@@ -166,14 +166,14 @@ class Node:
 
     def _lead(self, term: Term, until_s: float) -> Activity:
         try:
-            if self.epoch is None:
+            epoch = self.epoch
+            if epoch is None:
                 claim = TermClaim("sim", "lease", term.number, term.owner)
-                epoch = yield self.act(term, "begin_term", lambda: self.store.begin_term(claim), claim)
+                begun: Epoch = yield self.act(term, "begin_term", lambda: self.store.begin_term(claim), claim)
                 if self.term != term:
                     return
-                self.epoch, self.credits, self.watch = epoch, assignment.Credits(), Watch(gap_max_s=2 * SWEEP_S)
-                self.sweep_at_s = -math.inf
-            epoch = self.epoch
+                self.epoch, self.credits, self.watch = begun, assignment.Credits(), Watch(gap_max_s=2 * SWEEP_S)
+                self.sweep_at_s, epoch = -math.inf, begun
             if self.boot_s() >= self.sweep_at_s and self.boot_s() < until_s:
                 self.sweep_at_s = self.boot_s() + SWEEP_S
                 yield from self._sweep(term, epoch, until_s)

@@ -1,5 +1,7 @@
 """One run: some nodes, a producer, an operator and a spoiler under one seed; then all is mended and must settle."""
 
+# pyright: reportPrivateUsage=false
+# Its checks look into the rows of the memory store.
 from __future__ import annotations
 
 from functools import partial
