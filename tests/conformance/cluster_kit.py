@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from callboard.core.ports import ClusterBackend
 
+COUNT_KEPT = """SELECT (SELECT count(*) FROM callboard_cluster) + (SELECT count(*) FROM callboard_cluster_nodes)
+    + (SELECT count(*) FROM callboard_cluster_locks)"""
 WAIT_S = 20.0
 """Deadline of whatever a test waits for; far more than it takes."""
 
@@ -39,6 +41,7 @@ class Place:
         wipe: delete leases, locks and members as a careless operator would; None where nobody can.
         shared: two clients of the same data exist, and the data outlive them.
         done: called when every client is closed.
+        kept: how many keys or rows the cluster has, without broadcasts, whose bounds have tests of their own.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Place:
     wipe: Callable[[], None] | None = None
     shared: bool = True
     done: Callable[[], None] | None = None
+    kept: Callable[[], int] | None = None
 
 
 @dataclass
@@ -153,7 +157,8 @@ def memory_place(_folder: Path) -> Place:
         cluster._locks.clear()
         cluster._members.clear()
 
-    return Place("memory", lambda: cluster, 0.4, wipe, shared=False)
+    return Place("memory", lambda: cluster, 0.4, wipe, shared=False,
+                 kept=lambda: len(cluster._members) + len(cluster._locks))
 
 
 def sqlite_place(folder: Path) -> Place:
@@ -166,7 +171,11 @@ def sqlite_place(folder: Path) -> Place:
             connection.execute("DELETE FROM callboard_cluster_nodes")
             connection.execute("UPDATE callboard_cluster SET owner = '', handle = '', machine = '', ttl_s = 0")
 
-    return Place("sqlite", lambda: SqliteCluster(str(path)), 0.4, wipe)
+    def kept() -> int:
+        with closing(sqlite3.connect(path, timeout=5.0)) as connection:
+            return connection.execute(COUNT_KEPT).fetchone()[0]
+
+    return Place("sqlite", lambda: SqliteCluster(str(path)), 0.4, wipe, kept=kept)
 
 
 def redis_place(_folder: Path) -> Place:
@@ -184,7 +193,13 @@ def redis_place(_folder: Path) -> Place:
             keys = ("term", "locks", "lock_holders", "members", "member_infos")
             client.delete(*(f"{{{name}}}:{key}" for key in keys))
 
-    return Place("redis", lambda: open_redis_cluster(f"{url}?name={name}"), 0.4, wipe)
+    def kept() -> int:
+        sizes = {"hash": "hlen", "zset": "zcard"}
+        with redis.Redis.from_url(url, protocol=2, decode_responses=True) as client:
+            keys = [key for key in client.scan_iter(f"{{{name}}}:*") if not key.endswith(":messages")]
+            return sum(getattr(client, sizes[client.type(key)])(key) for key in keys)
+
+    return Place("redis", lambda: open_redis_cluster(f"{url}?name={name}"), 0.4, wipe, kept=kept)
 
 
 def consul_place(_folder: Path) -> Place:
@@ -211,7 +226,13 @@ def open_consul_place(url: str) -> Place:
         delete("state/term")
         delete("locks/")
 
-    return Place("consul", lambda: open_consul_cluster(own), 0.8, wipe, done=lambda: delete(""))
+    def kept() -> int:
+        with closing(Link(parse_address(own), 5.0)) as link:
+            keys = link.get(f"kv/{name}/cluster/", ("keys", "")).data or []
+            sessions = [row for row in link.get("session/list").data if row["Name"] == name]
+            return len([key for key in keys if "/bus/" not in key]) + len(sessions)
+
+    return Place("consul", lambda: open_consul_cluster(own), 0.8, wipe, done=lambda: delete(""), kept=kept)
 
 
 def etcd_place(_folder: Path) -> Place:
@@ -232,7 +253,12 @@ def etcd_place(_folder: Path) -> Place:
                 gone.request_delete_range.range_end = ask.end_of(key) if part.endswith("/") else b""
                 client._link.txn([], [gone], [])
 
-    return Place("etcd", lambda: open_etcd_cluster(url), 1.0, wipe)
+    def kept() -> int:
+        with closing(open_etcd_cluster(url)) as client:
+            found = client._link.txn([], [ask.scan(f"/callboard/{name}/".encode(), 1_000)], [])
+            return len([kv for kv in found.responses[0].response_range.kvs if b"/message/" not in kv.key])
+
+    return Place("etcd", lambda: open_etcd_cluster(url), 1.0, wipe, kept=kept)
 
 
 def zookeeper_place(_folder: Path) -> Place:

@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 import psycopg
 import pymysql
-from cluster_kit import Place
+from cluster_kit import COUNT_KEPT, Place
 from servers import shared
 
 from callboard.backends.cluster.server.mariadb import MariadbCluster
@@ -50,4 +50,7 @@ def open_place(kind: str) -> Place:
     """A cluster in a database of its own."""
     database = ExitStack()
     url = database.enter_context(shared.database(kind, prepare))
-    return Place(kind, lambda: OPEN[kind](url), 0.6, lambda: edit(url, *WIPE), done=database.close)
+    def kept() -> int:
+        return edit(url, COUNT_KEPT)[0][0]
+
+    return Place(kind, lambda: OPEN[kind](url), 0.6, lambda: edit(url, *WIPE), done=database.close, kept=kept)

@@ -37,6 +37,15 @@ def delete(client, path):
         client.delete(path)
 
 
+def below(client, path):
+    """All nodes below one, broadcasts left out; what goes meanwhile is not there."""
+    found = []
+    with suppress(NoNodeError):
+        for name in client.get_children(path):
+            found += [f"{path}/{name}", *([] if name == "messages" else below(client, f"{path}/{name}"))]
+    return found
+
+
 def wipe(url, base):
     """Delete leases, locks and members, and leave the rest."""
     with another(url) as client:
@@ -67,5 +76,9 @@ def open_place(ttl_s=1.0):
     """A cluster of its own name on the shared server."""
     ending = ExitStack()
     address = ending.enter_context(name())
+    def kept():
+        with another(address) as client:
+            return len(below(client, base(address)))
+
     return Place("zookeeper", lambda: open_zookeeper_cluster(address), ttl_s, lambda: wipe(address, base(address)),
-                 done=ending.close)
+                 done=ending.close, kept=kept)
