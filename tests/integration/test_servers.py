@@ -20,7 +20,7 @@ from servers import packages, shared
 from servers.packages import Missing, Recipe
 
 KINDS = ("redis", "postgresql", "mariadb")
-ALL_KINDS = (*KINDS, "consul")
+ALL_KINDS = (*KINDS, "etcd", "consul")
 WAIT_S = 30.0
 ORPHANER = """
 import os, signal, servers
