@@ -28,12 +28,14 @@ class EtcdOptions:
         client_certificates: with TLS, whether clients must show one; `client.pem` and `client.key` are one.
         users: whether clients must give a user and a password; it has the user of `url` and `limited`, who may only
             use the keys below /callboard/. Else everyone may do everything.
+        quota_bytes: how large its data may become; 0 is its default.
         election_timeout_ms: of its own; leases can't be shorter than 1.5 times that.
     """
 
     tls: bool = False
     client_certificates: bool = False
     users: bool = True
+    quota_bytes: int = 0
     election_timeout_ms: int = 200
 
 
@@ -105,7 +107,8 @@ class EtcdServer(Server):
             "--listen-client-urls", here, "--advertise-client-urls", here,
             "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
             "--initial-cluster", self.peers.text(), "--initial-cluster-token", "callboard-tests",
-            "--bcrypt-cost", "4", *(tls if self.options.tls else []),
+            "--bcrypt-cost", "4", "--quota-backend-bytes", str(self.options.quota_bytes),
+            *(tls if self.options.tls else []),
         ]  # fmt: skip
 
     def healthy(self) -> bool:
