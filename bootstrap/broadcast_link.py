@@ -83,7 +83,7 @@ class BroadcastLink:
         answer = self._ask((boot_id,), boot_id, message, timeout_s).get(boot_id)
         if answer is None:
             raise Unavailable(f"no answer came through {mask_url(self._url)} within {timeout_s:g} s: the node may be "
-                              "gone, or have another cluster key (CALLBOARD_CLUSTER_KEY) than this client")
+                              "gone, or use another cluster backend (--cluster) or key (CALLBOARD_CLUSTER_KEY)")
         if isinstance(answer, Refused):
             raise error_of(answer)
         return answer
