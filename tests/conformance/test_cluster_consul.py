@@ -18,6 +18,7 @@ from callboard.backends.clock import SystemClock
 from callboard.backends.cluster.consul import keys, open_consul_cluster
 from callboard.backends.cluster.consul.address import parse_address
 from callboard.backends.cluster.consul.link import Link
+from callboard.core.codec import encode
 from callboard.core.errors import ClusterUnavailable
 from callboard.core.records import NodeInfo
 
@@ -243,6 +244,7 @@ def test_a_term_that_nobody_holds_is_none(site):
 
 @pytest.mark.parametrize("value", [
     b"", b"\xc1", b"text", b"\x93\x01\x02\x03", json.dumps(["", "A", "h", 1, 0]).encode(), b"\x95" + b"\xa0" * 5,
+    encode(["", "A", "0" * 32, 1_000, -1]), encode(["", "A", "../../agent/leave", 1_000, 0]),
     b"\x95\xa0\xa1A\xa1h\xce\x00\x00\x03\xe8\xcf" + b"\xff" * 8, b"\x91" * 5_000,
 ])
 def test_what_another_program_holds_is_no_term_and_no_lock_of_ours(site, caplog, value):

@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
+import re
 import secrets
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from .link import Link
 
 _HELD_MAX_BYTES: Final = 8_192
+_HANDLE: Final = re.compile(r"[0-9a-f]{32}\Z")
 _OPENINGS: Final = 8
 _ID: Final = 64
 _TTL_MAX_MS: Final = 86_400_000
@@ -178,7 +180,8 @@ def held_of(row: Row, key: str) -> Held | None:
     try:
         match decode(row.value, max_bytes=_HELD_MAX_BYTES):
             case [str(its_key), str(holder), str(handle), int(ttl_ms), int(number)] if (
-                its_key == key and holder and handle.isascii() and handle.isalnum() and 0 < ttl_ms <= _TTL_MAX_MS and number < _NUMBER_MAX
+                its_key == key and holder and _HANDLE.match(handle)
+                and 0 < ttl_ms <= _TTL_MAX_MS and 0 <= number < _NUMBER_MAX
             ):
                 return Held(key, holder, handle, ttl_ms / 1000, number or row.modified, row.session, row.modified)
             case _:
