@@ -37,6 +37,10 @@ def opened(address, timeout_s):
         from callboard.backends.cluster.etcd import open_etcd_cluster  # noqa: PLC0415 - where it is used
 
         return open_etcd_cluster(address, timeout_s)
+    if address.startswith("zookeeper:"):
+        from callboard.backends.cluster.zookeeper import open_zookeeper_cluster  # noqa: PLC0415 - where it is used
+
+        return open_zookeeper_cluster(address, timeout_s)
     return SqliteCluster(address, timeout_s=timeout_s)
 
 

@@ -68,7 +68,7 @@ class Nodes:
             process.wait(WAIT_S)
 
 
-KINDS = ("sqlite", "postgresql", "mariadb", "etcd", "consul")
+KINDS = ("sqlite", "postgresql", "mariadb", "etcd", "consul", "zookeeper")
 
 
 @pytest.fixture(params=KINDS)

@@ -27,7 +27,7 @@ from .election import Election
 from .layout import AREAS, ID, Paths, hashed, read_grant
 from .leases import Alarms, Leases, close_all
 from .messages import MESSAGES_MAX, Messages
-from .requests import NoNodeError, change, children, create, emptied, failure, get, sync
+from .requests import NoNodeError, change, children, create, emptied, exists, failure, get, sync
 from .session import Session
 
 if TYPE_CHECKING:
@@ -59,7 +59,11 @@ class ZookeeperCluster:
         self._paths = Paths(address.base, self._cluster_id)
         self._alarms = Alarms()
 
+        self._closed = False
+
         def open_session(asked_s: float) -> Session:
+            if self._closed:
+                raise ClusterUnavailable("this cluster backend was closed; open another")
             return Session(address, asked_s, timeout_s)
 
         self._leases = Leases(self._paths, open_session, self._alarms)
@@ -198,6 +202,7 @@ class ZookeeperCluster:
 
     def close(self) -> None:
         """End the sessions, and so all that they hold, and the threads; harmless when repeated."""
+        self._closed = True
         self._follower.close()
         self._alarms.close()
         self._election.close()
@@ -222,18 +227,19 @@ def open_zookeeper_cluster(url: str, timeout_s: float = TIMEOUT_S) -> ZookeeperC
 def _open(session: Session, address: Address) -> str:
     """The cluster's id; a new one where there is no cluster."""
     for parent in address.parents:
-        session.ask(create(parent))  # there already is as good
+        [there] = session.ask(exists(parent))  # asked first: to create what is there already can need more rights
+        if there is None:
+            session.ask(create(parent))  # if another did meanwhile, that is as good
     for _ in range(_OPEN_TRIES):
         _, found = session.ask(sync(address.base), get(address.base))
-        there = not isinstance(found, Exception)
-        data = found[0] if there else b""
+        data = b"" if isinstance(found, Exception) else found[0]
         if data and not ID.match(data):
             raise ClusterUnavailable(f"{address.shown} holds something that is no cluster of callboard's; name another")
         cluster_id = data.decode()
         if cluster_id and _is_whole(session, Paths(address.base, cluster_id)):
             return cluster_id
         made = secrets.token_hex(16)
-        [done] = session.ask(_making(address.base, made, found[1].version if there else None))
+        [done] = session.ask(_making(address.base, made, None if isinstance(found, Exception) else found[1].version))
         problem = failure(done)
         if not problem:
             return made

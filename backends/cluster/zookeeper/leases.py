@@ -40,6 +40,8 @@ class Lease:
     Attributes:
         ends_s: when to end it, on the boot clock.
         end: ends it; must not block.
+        gone: whether its end is under way, or nothing is left to end.
+        queued_s: when it is looked at next.
     """
 
     path: str
@@ -49,6 +51,7 @@ class Lease:
     ends_s: float
     end: Callable[[Lease], None]
     gone: bool = False
+    queued_s: float = 0.0
 
 
 class Alarms:
@@ -79,8 +82,9 @@ class Alarms:
             if lease.gone:
                 return False
             lease.ends_s = _clock.boot_s() + ttl_s
-            self._push(lease)  # an earlier entry of it finds that it is not due
-            self._wake.notify()
+            if lease.ends_s < lease.queued_s:
+                self._push(lease)
+                self._wake.notify()
             return True
 
     def forget(self, lease: Lease) -> None:
@@ -106,6 +110,7 @@ class Alarms:
             self._thread.join(_JOIN_S)
 
     def _push(self, lease: Lease) -> None:
+        lease.queued_s = lease.ends_s
         self._count += 1
         heapq.heappush(self._heap, (lease.ends_s, self._count, lease))
 
@@ -118,8 +123,12 @@ class Alarms:
                 if wait_s is None or wait_s > 0:
                     self._wake.wait(wait_s)
                     continue
-                _, _, lease = heapq.heappop(self._heap)
-                if lease.gone or lease.ends_s > _clock.boot_s():
+                ends_s, _, lease = heapq.heappop(self._heap)
+                if lease.gone:
+                    continue
+                if lease.ends_s > _clock.boot_s():  # it was prolonged
+                    if ends_s == lease.queued_s:
+                        self._push(lease)
                     continue
                 lease.gone = True
             lease.end(lease)

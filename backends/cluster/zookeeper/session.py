@@ -7,6 +7,7 @@ disconnected once it is connected again, however late. So nothing is asked of a 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -91,6 +92,19 @@ class _Connection(ConnectionHandler):  # type: ignore[misc]  # kazoo has no type
         return found
 
 
+class _Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no types
+    """Gives a server that does not answer up soon enough to try the next."""
+
+    def __init__(self, connect_s: float) -> None:
+        super().__init__()
+        self._connect_s = connect_s
+
+    def create_connection(self, *arguments: Any, **options: Any) -> Any:
+        """Connect, within our own time instead of the session's."""
+        options["timeout"] = min(options.get("timeout") or self._connect_s, self._connect_s)
+        return super().create_connection(*arguments, **options)
+
+
 class Session:
     """A session with one ensemble; after its end kazoo begins another with the same client, with another id."""
 
@@ -110,6 +124,7 @@ class Session:
         self._changed = changed or (lambda: None)
         self._connected = threading.Event()
         self._starting = threading.Lock()
+        self._pid = os.getpid()
         self._closed = False
         self.over = False
         """Whether a session of this client has ended."""
@@ -184,6 +199,8 @@ class Session:
 
     def _ready(self, ends_s: float) -> Any:
         """Kazoo's client, once it is connected."""
+        if self._pid != os.getpid():
+            raise SessionOver("this cluster backend was opened before a fork, its threads stayed there; open another")
         with self._starting:
             if self._closed:
                 raise SessionOver("this cluster backend was closed; open another")
@@ -200,7 +217,7 @@ class Session:
         if self._client is not None:  # its thread has died of what a server sent
             threading.Thread(target=_end, args=(self._client,), name="callboard-zookeeper-end", daemon=True).start()
         address = self._address
-        handler = SequentialThreadingHandler()
+        handler = _Handler(self._timeout_s / (address.hosts.count(",") + 1))
         client: Any = KazooClient(
             address.hosts, timeout=self._asked_s, handler=handler, connection_retry=_RETRY, logger=self._reasons,
             default_acl=CREATOR_ALL_ACL if address.login else None,
