@@ -61,13 +61,13 @@ class Election:
 
     def campaign(self, owner: str, ttl_s: float) -> Term | None:
         """Become leader, or None while any term is in force."""
-        grant, junk = self._look()
+        grant, node = self._look()
         if grant is not None and _term_of(grant) is not None:
             return None
         session = self._open_session(ttl_s)
         try:
             session.start()
-            term = self._win(session, owner, junk=junk or grant is not None)
+            term = self._win(session, owner, node)
         except BaseException:
             _dispose(session)  # whatever was created, late too, ends with it
             raise
@@ -121,24 +121,25 @@ class Election:
             self._held.clear()
         close_all(sessions)
 
-    def _look(self, session: Session | None = None) -> tuple[Grant | None, bool]:
-        """What is granted now, and whether something else is there."""
+    def _look(self, session: Session | None = None) -> tuple[Grant | None, Any]:
+        """What is granted now, and the node that says so, or something else."""
         now = self._paths.now
         _, found, folder = (session or self._main).ask(sync(now), get(now), exists(self._paths.term))
         if folder is None:
             raise emptied()
         if isinstance(found, Exception):
-            return None, False
-        grant = read_grant(found)
-        return grant, grant is None
+            return None, None
+        return read_grant(found), found
 
-    def _win(self, session: Session, owner: str, *, junk: bool) -> Term | None:
+    def _win(self, session: Session, owner: str, junk: Any) -> Term | None:
+        """Create the term's node, in the place of one that is none of ours."""
         handle = secrets.token_hex(16)
         granted_s = session.granted_s
         body = encode([owner, granted_s], max_bytes=_BODY_MAX_BYTES, what="a term")
 
         def fill(act: Any) -> None:
-            if junk:
+            if junk is not None:
+                act.create(self._paths.cleared(junk), ephemeral=True)
                 act.delete(self._paths.now)
             act.create(self._paths.now, pack_grant(handle, 0, body), ephemeral=True)
             act.create(self._paths.grant(handle), ephemeral=True)

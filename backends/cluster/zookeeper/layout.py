@@ -63,6 +63,10 @@ class Paths:
         """The node that exists while a grant does."""
         return f"{self.root}/grants/{nonce}"
 
+    def cleared(self, node: Any) -> str:
+        """Made by who deletes a node that has no grant of its own: of two who saw it, one alone can."""
+        return self.grant(f"{node[1].czxid:032x}")
+
     def message(self, number: int) -> str:
         """A broadcast; ZooKeeper counts in 32 bits with a sign, from 0."""
         at = number - 1

@@ -11,13 +11,14 @@ import logging
 import secrets
 import threading
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from callboard.backends.clock import SystemClock
 from callboard.core.errors import ClusterUnavailable
 
 from .layout import Grant, Paths, pack_grant, read_grant
-from .requests import NoNodeError, change, check, delete, emptied, exists, failure, get, sync
+from .requests import NoNodeError, NotEmptyError, change, check, delete, emptied, exists, failure, get, sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -176,7 +177,7 @@ class Leases:
                 return None
             old = grant.nonce if grant is not None and grant.nonce != lacking else ""
             kept = 0 if grant is None else grant.number
-            number, lacking = self._create(session, path, body, ttl_s, (node is not None, old, kept))
+            number, lacking = self._create(session, path, body, ttl_s, (node, old, kept))
         raise ClusterUnavailable("the cluster's nodes change too fast; try again")
 
     def drop(self, path: str, whose: Callable[[Grant], bool]) -> bool:
@@ -184,15 +185,15 @@ class Leases:
         session = self._session(0.0)
         lacking = ""
         for _ in range(_TRIES):
-            grant, _, _ = self._look(session, path)
+            grant, node, _ = self._look(session, path)
             if grant is None or not whose(grant):
                 return False
-            nodes = (path,) if grant.nonce == lacking else (path, self._paths.grant(grant.nonce))
-            [done] = session.ask(delete(*nodes))
+            old = "" if grant.nonce == lacking else grant.nonce
+            [done] = session.ask(change(partial(self._clear, path=path, old=old, node=node)))
             if not failure(done):
                 self._forget(path, grant.nonce)
                 return True
-            lacking = grant.nonce if isinstance(done[-1], NoNodeError) else ""
+            lacking = old if isinstance(done[0], NoNodeError) else ""
         raise ClusterUnavailable("the cluster's nodes change too fast; try again")
 
     def close(self) -> None:
@@ -239,18 +240,16 @@ class Leases:
         return grant.number
 
     def _create(self, session: Session, path: str, body: bytes, ttl_s: float,
-                before: tuple[bool, str, int]) -> tuple[int, str]:
+                before: tuple[Any, str, int]) -> tuple[int, str]:
         """Create it in the place of what was there; its number, or 0 and the nonce whose node is lacking."""
-        there, old, kept = before
+        node, old, kept = before
         lease = Lease(path, secrets.token_hex(16), body, session, _clock.boot_s() + ttl_s, self._end)
         self._held[path] = lease
         self._alarms.watch(lease)  # first: if the answer is lost, it ends all the same
 
         def fill(act: Any) -> None:
-            if old:
-                act.delete(self._paths.grant(old))
-            if there:
-                act.delete(path)
+            if node is not None:
+                self._clear(act, path, old, node)
             act.create(path, pack_grant(lease.nonce, kept, body), ephemeral=True)
             act.create(self._paths.grant(lease.nonce), ephemeral=True)
 
@@ -261,7 +260,17 @@ class Leases:
             return grant.number, ""
         if problem:
             self._forget(path, lease.nonce)
+        if isinstance(problem, NotEmptyError):
+            raise ClusterUnavailable(f"a node in ZooKeeper is none of ours, and in the way: delete {path}")
         return 0, old if old and isinstance(done[0], NoNodeError) else ""
+
+    def _clear(self, act: Any, path: str, old: str, node: Any) -> None:
+        """Delete exactly the node that was seen, if it still is the one."""
+        if old:
+            act.delete(self._paths.grant(old))
+        else:
+            act.create(self._paths.cleared(node), ephemeral=True)
+        act.delete(path)
 
     def _end(self, lease: Lease) -> None:
         """Its time is up: delete it; by the session that created it, so behind its creation."""

@@ -17,8 +17,8 @@ from kazoo.exceptions import (  # type: ignore[import-untyped]  # kazoo has no t
 from callboard.core.errors import ClusterUnavailable
 
 __all__ = [
-    "ANSWERS", "NoNodeError", "NodeExistsError", "Request", "add", "change", "check", "children", "create", "delete",
-    "emptied", "exists", "failure", "get", "sync",
+    "ANSWERS", "NoNodeError", "NodeExistsError", "NotEmptyError", "Request", "add", "change", "check", "children",
+    "create", "delete", "emptied", "exists", "failure", "get", "sync",
 ]
 
 Request: TypeAlias = Callable[[Any], Any]

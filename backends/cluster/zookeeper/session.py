@@ -23,7 +23,7 @@ from kazoo.exceptions import (  # type: ignore[import-untyped]  # as above
 )
 from kazoo.handlers.threading import SequentialThreadingHandler  # type: ignore[import-untyped]  # as above
 from kazoo.protocol.connection import ConnectionHandler  # type: ignore[import-untyped]  # as above
-from kazoo.protocol.states import KazooState, KeeperState  # type: ignore[import-untyped]  # as above
+from kazoo.protocol.states import KazooState  # type: ignore[import-untyped]  # as above
 from kazoo.security import CREATOR_ALL_ACL  # type: ignore[import-untyped]  # as above
 
 from callboard.backends.clock import SystemClock
@@ -73,6 +73,11 @@ class _Connection(ConnectionHandler):  # type: ignore[misc]  # kazoo has no type
         self.granted_s = 0.0
         self.contact_s = 0.0
         self._sent: deque[float] = deque()
+
+    @property
+    def alive(self) -> bool:
+        """Whether its thread runs: kazoo's ends for good at what it does not understand, and at a refused login."""
+        return self._connection_routine is not None and self._connection_routine.is_alive()
 
     def _connect(self, host: str, hostip: str, port: int) -> tuple[float, float]:
         self._sent.clear()
@@ -204,7 +209,7 @@ class Session:
         with self._starting:
             if self._closed:
                 raise SessionOver("this cluster backend was closed; open another")
-            if self._client is None or self._client.client_state in {KeeperState.CLOSED, KeeperState.AUTH_FAILED}:
+            if self._client is None or not self._client._connection.alive:  # noqa: SLF001 - our own handler's
                 self._begin()
             client = self._client
         if not self._connected.wait(max(0.0, ends_s - time.monotonic())):
