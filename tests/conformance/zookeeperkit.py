@@ -6,13 +6,17 @@ import logging
 from contextlib import ExitStack, contextmanager, suppress
 from uuid import uuid4
 
+import pytest
 from cluster_kit import Place
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoNodeError
 from servers import shared
 
 from callboard.backends.cluster.zookeeper import open_zookeeper_cluster
+from callboard.core.records import NodeInfo
 
+TIMEOUT_S = 1.0
+"""Of each call of the clusters that `opened` opens."""
 SILENT = logging.Logger("kazoo of the tests", logging.CRITICAL + 1)  # noqa: LOG001 - apart from all others
 
 
@@ -82,3 +86,29 @@ def open_place(ttl_s=1.0):
 
     return Place("zookeeper", lambda: open_zookeeper_cluster(address), ttl_s, lambda: wipe(address, base(address)),
                  done=ending.close, kept=kept)
+
+
+@pytest.fixture
+def address():
+    """An installation of its own on the shared server."""
+    with name() as made:
+        yield made
+
+
+@pytest.fixture
+def opened(request):
+    """Opens clusters; closes them at the end."""
+    every = []
+
+    def make(url=None, timeout_s=TIMEOUT_S):
+        every.append(open_zookeeper_cluster(url or request.getfixturevalue("address"), timeout_s))
+        return every[-1]
+
+    yield make
+    for cluster in every:
+        cluster.close()
+
+
+def node(name="n1", **more):
+    """A member."""
+    return NodeInfo(name, f"boot-{name}", **more)

@@ -10,17 +10,17 @@ from examplekit import run_example, started
 JOBS = 60
 
 
-def consul():
+def service(kind):
     """The address of a cluster of this test's own."""
     from clusterobjects import named  # noqa: PLC0415 - only where it is used
     from servers import shared  # noqa: PLC0415 - as above
 
-    return named(shared.url("consul"))
+    return named(shared.url(kind))
 
 
-@pytest.mark.parametrize("backend", ["the store's", "consul"])
+@pytest.mark.parametrize("backend", ["the store's", "consul", "zookeeper"])
 def test_another_node_leads_after_the_kill_and_no_job_is_lost(tmp_path, backend):
-    more = ("--cluster", consul()) if backend == "consul" else ()
+    more = () if backend == "the store's" else ("--cluster", service(backend))
     output = run_example("cluster", "--work", str(tmp_path), "--jobs", str(JOBS), "--seconds", "0.1",
                          "--kill-leader-after", "0", *more)
     killed = re.search(r"(node\d-\w+) \(process \d+\) is killed", output)
