@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import socket
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from pathlib import Path
+from typing import Self
 
 from kit import eventually
 
-from servers.packages import Recipe, find
+from servers.packages import Programs, Recipe, find
 from servers.process import HOST, Server, free_port
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _JARS = (
     "zookeeper", "zookeeper-jute", "slf4j-api", "slf4j-simple", "netty-common", "netty-buffer", "netty-codec",
@@ -87,7 +86,9 @@ class ZookeeperServer(Server):
 
     def __init__(self, options: ZookeeperOptions | None = None) -> None:
         self.options = options or ZookeeperOptions()
-        self.java = find(JAVA)
+        # This machine's Java goes first even where servers are to be fetched: apt plans no package that is installed
+        here = shutil.which("java")
+        self.java = Programs({"java": Path(here)}) if here else find(JAVA)
         super().__init__(find(RECIPE))
 
     @property
