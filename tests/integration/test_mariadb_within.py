@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from storesteps import claim, node_of, plan
 
 from callboard.backends.store.sql import SqlStoreOptions, open_mariadb
-from callboard.core.errors import InvalidArgument, QueueFull, StoreUnavailable
+from callboard.core.errors import InvalidArgument, QueueFull
 from callboard.core.records import JobState
 
 
@@ -168,22 +168,6 @@ def test_counters_stay_right_and_are_folded(url, store):
     assert asked(url, "SELECT count(*) FROM callboard_counts WHERE shard < 0") == [(0,)]
     assert store.counts(["q"])[0].ready == 4
     assert store.assign(epoch, plan(session, 9)).assigned == {session: 4}
-
-
-@pytest.mark.xfail(raises=StoreUnavailable, reason="known, see docs/stores.md: the caller's first row of counters "
-                   "locks the gap beside it until it commits, and another connection's first row may fall into it")
-def test_a_caller_that_takes_its_time_is_in_nobodys_way(url, store):
-    caller = ByDriver(url)
-    store.push([job("slow", "new")], connection=caller.given)
-    for number in range(20):
-        assert store.push([job(f"quick-{number}", "q" if number % 2 else "new")]).new == 1
-    epoch = store.begin_term(claim())
-    session = node_of(store, queue="new")
-    assert store.assign(epoch, plan(session, 9, "new")).assigned == {session: 9}
-    store.sweep(epoch, 100)
-    caller.commit()
-    caller.close()
-    assert store.job("slow") is not None
 
 
 def test_a_connection_in_no_transaction_is_refused(url, store):

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 import callboard
 from callboard.backends.clock import SystemClock
 from callboard.backends.store.sql import SqlStoreOptions, open_postgresql, open_sqlite
-from callboard.core.errors import InvalidArgument, QueueFull
+from callboard.core.errors import InvalidArgument, QueueFull, StoreUnavailable
 from callboard.core.records import (
     Assignment,
     JobState,
@@ -207,19 +207,19 @@ def test_counters_stay_right_and_are_folded(place):
     assert len(receipt.taken) == 3
 
 
-def test_a_caller_that_takes_its_time_is_in_nobodys_way(place):
-    if place.kind == "sqlite":
-        pytest.skip("one transaction writes at a time")
+def test_in_a_file_others_wait_for_the_caller(tmp_path):
+    """One transaction writes at a time; for the servers see test_slow_callers."""
+    place = Place("sqlite", str(tmp_path / "jobs.db"), SqlStoreOptions(busy_s=0.2))
     connection = place.driver()
-    place.store.push([job("slow", "new-queue")], connection=connection)
-    for number in range(40):
-        assert place.store.push([job(f"quick-{number}", "q" if number % 2 else "new-queue")]).new == 1
-    epoch = place.store.begin_term(TermClaim("c", "store", 1, "owner"))
-    place.store.assign(epoch, Plan())
-    place.store.sweep(epoch, 100)
+    place.store.push([job("slow")], connection=connection)
+    with pytest.raises(StoreUnavailable, match="locked by another process"):
+        place.store.push([job("quick")])
+    assert ready(place.store) == set(), "reading goes on"
     connection.commit()
     connection.close()
-    assert "slow" in ready(place.store, "new-queue")
+    place.store.push([job("quick")])
+    assert ready(place.store) == {"slow", "quick"}
+    place.store.close()
 
 
 def test_the_leader_is_rung_at_the_commit(place):

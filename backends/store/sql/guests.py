@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from callboard.core.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
 _WRAPPINGS_MAX: Final = 5
+
+
+class Seen(NamedTuple):
+    """What a push within a caller's transaction must know, as it was seen from outside of it, just before.
+
+    Looked up inside it may be of long ago, and whatever is met by an INSERT stays locked until the caller commits.
+
+    Attributes:
+        queues: rows of `producer.queues_of`, one of each of its queues.
+        ids: those of its jobs that the store has already.
+        holders: by unique key, the job that holds it.
+    """
+
+    queues: Sequence[tuple[Any, ...]]
+    ids: frozenset[str]
+    holders: Mapping[str, str]
 
 
 def driver_connection(given: object, is_ours: Callable[[object], bool]) -> Any:

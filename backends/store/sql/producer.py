@@ -13,6 +13,7 @@ from callboard.core.records import JobState, PushReceipt, UniqueUntil
 
 from .again import again
 from .errors import Clash, CommitUncertain
+from .guests import Seen
 from .taken import pack_backoff
 from .tx import Part, Tx
 
@@ -62,16 +63,28 @@ class ProducerPart(Part):
 
     def push_within(self, jobs: Sequence[NewJob], connection: object) -> PushReceipt:
         """The same as `push` with a connection."""
-        if self._dialect.concurrent:  # apart: others would wait for a new queue's row until the caller commits
-            self._know_queues(sorted({job.queue for job in jobs}))
+        seen = self._look_around(jobs) if self._dialect.concurrent else None
         with self._visit(connection) as tx:
+            if seen is not None:
+                tx.seen = seen._replace(ids=seen.ids | _known_ids(tx, jobs))  # its own, which nobody else sees yet
             ids, new = push_in(tx, self._dialect, jobs, self._bound)
         return PushReceipt(ids, new, rang=False)
 
     @again
-    def _know_queues(self, queues: Sequence[str]) -> None:
+    def _look_around(self, jobs: Sequence[NewJob]) -> Seen:
+        """Look from outside the caller's transaction, and leave nothing to it that others would wait for.
+
+        Its queues are made known, and keys that have expired are free afterwards.
+        """
+        queues = sorted({job.queue for job in jobs})
+        keys = sorted({job.unique for job in jobs if job.unique is not None})
         with self._act() as tx:
             tx.many("node.know_queue", [(queue,) for queue in queues])
+            found = tx.run("producer.queues_of", tx.array(queues)).fetchall()
+            held = tx.run("producer.holders_of", tx.array(keys)).fetchall() if keys else []
+            over = {key for key, _, until_ms in held if until_ms is not None and until_ms <= tx.now_ms}
+            tx.many("producer.drop_expired_key", [(key, tx.now_ms) for key in sorted(over)])
+            return Seen(found, _known_ids(tx, jobs), {key: str(holder) for key, holder, _ in held if key not in over})
 
     def store_now_ms(self) -> int:
         """See the port."""
@@ -106,8 +119,13 @@ def push_in(tx: Tx, dialect: Dialect, jobs: Sequence[NewJob], bound: Bound) -> t
     aging, limited = _aging(tx, sorted({job.queue for job in jobs}))
     states = [landing(JobState.DELAYED, job.delay_s) for job in jobs]
     holders, took = _holders(tx, jobs)
-    rows = [_row(job, state, tx.now_ms, aging[job.queue]) for job, state in zip(jobs, states, strict=True)
-            if holders.get(job.id, job.id) == job.id]
+    known = set[str]() if tx.seen is None else set(tx.seen.ids)
+    rows: list[tuple[object, ...]] = []
+    for job, state in zip(jobs, states, strict=True):
+        if holders.get(job.id, job.id) == job.id and job.id not in known:
+            rows.append(_row(job, state, tx.now_ms, aging[job.queue]))
+            if tx.seen is not None:
+                known.add(job.id)
     new = set(dialect.insert(tx, rows) if rows else ())
     for job_id, key in took.items():
         if job_id not in new:  # pushed since the look for known ids, and perhaps ended: a key must not outlive its job
@@ -148,7 +166,8 @@ def _aging(tx: Tx, queues: Sequence[str]) -> tuple[dict[str, float], Sequence[st
     """Seconds by queue, and the queues that have a depth; queues that are new are known from now on."""
     found: dict[str, int | None] = {}
     limited: list[str] = []
-    for queue, aging_ms, max_depth in tx.run("producer.queues_of", tx.array(queues)):
+    rows = tx.run("producer.queues_of", tx.array(queues)) if tx.seen is None else tx.seen.queues
+    for queue, aging_ms, max_depth in rows:
         found[queue] = aging_ms
         if max_depth is not None:
             limited.append(queue)
@@ -178,7 +197,7 @@ def _holders(tx: Tx, jobs: Sequence[NewJob]) -> tuple[dict[str, str], dict[str, 
     took: dict[str, str] = {}
     if not wishes:
         return {}, took
-    known = {job_id for (job_id,) in tx.run("producer.known_ids", tx.array([job.id for job in wishes]))}
+    known = _known_ids(tx, wishes) if tx.seen is None else tx.seen.ids
     holders: dict[str, str] = {}
     for job in sorted(wishes, key=lambda job: job.unique or ""):  # in one order: no two acts wait for each other
         if job.id not in known and job.id not in holders:
@@ -191,13 +210,24 @@ def _holders(tx: Tx, jobs: Sequence[NewJob]) -> tuple[dict[str, str], dict[str, 
     return holders, took
 
 
+def _known_ids(tx: Tx, jobs: Sequence[NewJob]) -> frozenset[str]:
+    """Those of the jobs' ids that the store has."""
+    return frozenset(job_id for (job_id,) in tx.run("producer.known_ids", tx.array([job.id for job in jobs])))
+
+
 def take_key(tx: Tx, key: str, job_id: str, until_ms: int | None) -> str | None:
     """Take a unique key for a job, unless one holds it; who holds it then, None: the key was free.
 
     Raises:
         Clash: Raised when the holder let it go just now.
     """
-    if tx.run("producer.take_key", key, job_id, until_ms, tx.now_ms).rowcount:
+    if tx.seen is None:
+        took = tx.run("producer.take_key", key, job_id, until_ms, tx.now_ms)
+    elif (held := tx.seen.holders.get(key)) is not None:
+        return held  # its row is not touched: who holds it could not end until the caller commits
+    else:
+        took = tx.run("producer.take_key_within", key, job_id, until_ms)
+    if took.rowcount:
         return None
     holder = tx.run("producer.key_holder", key).fetchone()
     if holder is None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from callboard.core.records import Epoch, SessionId
 
     from .dialect import Connection, Database, Dialect, Result
+    from .guests import Seen
     from .options import SqlStoreOptions
     from .producer import Bound
 
@@ -84,6 +85,7 @@ class Tx:
         "rang",
         "rings",
         "row",
+        "seen",
     )
 
     def __init__(self, connection: Connection, dialect: Dialect, row: StoreRow, now_ms: int, aging_s: float) -> None:
@@ -98,6 +100,7 @@ class Tx:
         self.rang = False
         self._ahead: dict[tuple[str, tuple[object, ...]], Result] = {}
         self.guest = False
+        self.seen: Seen | None = None
         self.bell: tuple[object, ...] = ()
         self._ready: set[str] = set()
         self._room = False

@@ -26,6 +26,16 @@ SELECT id FROM callboard_jobs WHERE id {texts ?}
 INSERT INTO callboard_keys (unique_key, id, until_ms) VALUES (?1, ?2, ?3)
 ON CONFLICT (unique_key) DO UPDATE SET id = ?2, until_ms = ?3 WHERE callboard_keys.until_ms <= ?4
 
+-- For a caller's own transaction: it locks nothing but what it inserts.
+-- name: take_key_within
+INSERT INTO callboard_keys (unique_key, id, until_ms) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING
+
+-- name: drop_expired_key
+DELETE FROM callboard_keys WHERE unique_key = ? AND until_ms <= ?
+
+-- name: holders_of
+SELECT unique_key, id, until_ms FROM callboard_keys WHERE unique_key {texts ?}
+
 -- name: drop_key
 DELETE FROM callboard_keys WHERE unique_key = ? AND id = ?
 

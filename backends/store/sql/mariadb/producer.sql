@@ -16,5 +16,9 @@ SELECT 1 FROM callboard_keys FORCE INDEX (PRIMARY) WHERE unique_key = ?1 FOR UPD
 DELETE FROM callboard_keys WHERE unique_key = ?1 AND until_ms <= ?4;
 INSERT IGNORE INTO callboard_keys (unique_key, id, until_ms) VALUES (?1, ?2, ?3) RETURNING 1
 
+-- Not locked first: at REPEATABLE READ that locks the gap around a key that nobody holds.
+-- name: take_key_within
+INSERT IGNORE INTO callboard_keys (unique_key, id, until_ms) VALUES (?1, ?2, ?3) RETURNING 1
+
 -- name: key_holder
 SELECT id FROM callboard_keys WHERE unique_key = ? LOCK IN SHARE MODE

@@ -19,3 +19,7 @@ SELECT n, id, queue, state, has_failed_hook, priority, rank, due_ms, pushed_ms, 
 FROM pushed ORDER BY unique_key, CASE WHEN unique_key IS NULL THEN id END, n
 ON CONFLICT DO NOTHING
 RETURNING id
+
+-- name: drop_expired_key
+DELETE FROM callboard_keys k USING unnest(?1::text[], ?2::bigint[]) AS t (unique_key, now_ms)
+WHERE k.unique_key = t.unique_key AND k.until_ms <= t.now_ms
