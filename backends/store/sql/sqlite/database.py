@@ -194,10 +194,18 @@ class Database:
                 self._uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256,
                 factory=SqliteConnection,
             )
-            for statement in _SETUP:
-                connection.execute(statement)
         except sqlite3.Error as error:
             raise translate(error, self.path) from error
+
+        def set_up() -> None:  # the first connection to a log recovers it, the last one removes it: others wait
+            for statement in _SETUP:
+                connection.execute(statement)
+
+        try:
+            self._patiently(set_up, lambda: None)
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _open_writer(self) -> SqliteConnection:
@@ -237,19 +245,27 @@ class Database:
     def _begin(self, connection: SqliteConnection, begin: str, fence: Fence) -> Any:
         """Begin and greet, again and again while another process is in the way."""
         self._check_identity()
+
+        def act() -> Any:
+            connection.execute(begin)
+            return self._greet(connection, fence)
+
+        return self._patiently(act, lambda: self._roll_back(connection))
+
+    def _patiently(self, act: Callable[[], Any], undo: Callable[[], None]) -> Any:
+        """Again and again while another process is in the way; what failed is undone. Raises what `translate` says."""
         start_s = time.monotonic()
         pause_s = _PAUSE_MIN_S
         while True:
             try:
-                connection.execute(begin)
-                return self._greet(connection, fence)
+                return act()
             except sqlite3.Error as error:
-                self._roll_back(connection)
+                undo()
                 waited_s = time.monotonic() - start_s
                 if not is_busy(error) or waited_s >= self._busy_s:
                     raise translate(error, self.path) from error
             except BaseException:
-                self._roll_back(connection)
+                undo()
                 raise
             time.sleep(random.uniform(pause_s / 2, pause_s))  # noqa: S311 - jitter, no secret
             pause_s = min(pause_s * 1.5, _PAUSE_MAX_S if waited_s < _STUCK_S else _PAUSE_STUCK_S)
