@@ -30,10 +30,12 @@ demo: $(LINKED) ## Index the standard library of your Python, by jobs on a small
 # Tests that kill and time real processes can fail because a machine stands still; those that fail are told with all
 # their output, and have a second run, one behind the other. Only what fails twice fails the whole.
 test: install ## Everything: lint, types, imports, all tests; fails if any of them does
-	@failed=; \
-	for check in lint types imports; do $(MAKE) --silent $$check || failed="$$failed $$check"; done; \
+	@failed=; told="$$(mktemp)"; trap 'rm -f "$$told"' EXIT; \
+	(failed=; for check in lint types imports; do nice $(MAKE) --silent $$check || failed="$$failed $$check"; done; \
+		[ -z "$$failed" ] || { echo "make test: failed:$$failed"; exit 1; }) >"$$told" 2>&1 & checks=$$!; \
 	$(BIN)/pytest $(PYTEST_ARGS) || { [ $$? = 1 ] && echo "make test: what failed, once more, alone:" && \
 		$(BIN)/pytest --last-failed --last-failed-no-failures none -n 0; } || failed="$$failed tests"; \
+	wait $$checks || failed="$$failed checks"; cat "$$told"; \
 	if [ -n "$$failed" ]; then echo "make test: failed:$$failed" >&2; exit 1; fi
 
 lint: $(VENV)/.dev ## ruff, all rules

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 EXAMPLES, _, STEPS = os.environ.get("MODEL_PROFILE", "").partition("x")
-DEFAULTS = {"memory": 60, "sqlite": 25}
+DEFAULTS = {"memory": 60, "sqlite": 15, "postgresql": 5, "mariadb": 5}
 
 
 class Acts(RuleBasedStateMachine):

@@ -61,6 +61,19 @@ def with_mutants(*mutants: str, kinds: tuple[str, ...] = KINDS):
                                                                   for kind, mutant in cases])
 
 
-on_each_store = pytest.mark.parametrize("kind", KINDS)
+
+def on_stores(*short: str, settable: bool = False):
+    """Parametrize `kind`: with the full loads every store (that a test can set the clock of), else these.
+
+    A run of the whole suite meets each server in some of these tests; each test on each server would take too long.
+    """
+    every = [kind for kind in KINDS if not settable or kind not in {"sqlite", "redis"}]
+    return pytest.mark.parametrize("kind", every if FULL else [kind for kind in short if kind in KINDS])
+
+
+def on_servers(*short: str):
+    """The same without SQLite."""
+    return pytest.mark.parametrize("kind", ON_SERVERS if FULL else [kind for kind in short if kind in ON_SERVERS])
+
+
 on_short_stores = pytest.mark.parametrize("kind", SHORT)
-on_each_server = pytest.mark.parametrize("kind", ON_SERVERS)

@@ -10,7 +10,7 @@ import faultjobs
 import pytest
 from faulthistory import bit, hold
 from faultkit import FULL, boot_s, tell, within
-from faultstores import ON_SERVERS, on_each_server
+from faultstores import ON_SERVERS, on_servers, on_stores
 from kit import eventually
 
 from callboard.core.errors import StoreUnavailable
@@ -50,7 +50,7 @@ def start_s(nodes, job):
     return found()[0].start_s
 
 
-@on_each_server
+@on_servers("redis", "postgresql")
 def test_delays_follow_the_stores_clock_though_server_and_node_are_hours_apart(fleet, kind):
     offset_s = HOUR_S if kind in SETTABLE else 0
     nodes = fleet("wall_jumps", kind=kind, clock_s=offset_s or None, slots=2, lease_ttl_s=LEASE_TTL_S)
@@ -68,7 +68,7 @@ def test_delays_follow_the_stores_clock_though_server_and_node_are_hours_apart(f
          f"{min(waits):.2f} to {max(waits):.2f} s")
 
 
-@pytest.mark.parametrize("kind", SETTABLE)
+@on_stores("mariadb", settable=True)
 def test_jumps_of_the_servers_clock_end_no_session_and_run_nothing_twice(fleet, kind):
     nodes = fleet(kind=kind, clock_s=HOUR_S, slots=2, lease_ttl_s=LEASE_TTL_S)
     nodes.start_all("n1", "n2")

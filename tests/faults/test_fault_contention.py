@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 from faulthistory import bit, hold
 from faultkit import END_S, FULL, READY_S, tell
-from faultstores import on_each_store
+from faultstores import on_stores
 from kit import eventually
 
 from callboard.backends.clock import SystemClock
@@ -120,7 +120,7 @@ def drain(made, names, seconds):
     return rate, leaders, feeder.pushed
 
 
-@on_each_store
+@on_stores("sqlite", "redis", "mariadb")
 def test_four_nodes_on_one_store_take_nothing_twice_and_lose_nothing(fleet, kind):
     single = fleet(kind=kind)
     alone, _, _ = drain(single, ["n1"], SECONDS / 3)

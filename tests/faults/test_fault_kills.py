@@ -7,7 +7,7 @@ import faultjobs
 import pytest
 from faulthistory import bit, hold
 from faultkit import FULL, boot_s, kill_9, tell
-from faultstores import on_each_store, on_short_stores, with_mutants
+from faultstores import KINDS, on_short_stores, on_stores, with_mutants
 from kit import eventually
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(400 if FULL else 120)]
@@ -118,7 +118,8 @@ def tell_of(load, killer, history):
          f"{uncharged} others")
 
 
-@with_mutants("no_rescue", "acknowledged_before_run", "charged_at_assign")
+@with_mutants("no_rescue", "acknowledged_before_run", "charged_at_assign",
+              kinds=KINDS if FULL else ("sqlite", "postgresql"))
 def test_nodes_killed_under_load_lose_nothing_and_charge_exactly(fleet, caught, kind, mutant):
     load = SMALL if mutant else NODES if kind == "sqlite" else ON_SERVERS
     caught(mutant, lambda: run_under_kills(fleet(mutant, kind=kind, slots=1), load))
@@ -132,7 +133,7 @@ def test_children_and_nodes_killed_under_load(fleet, kind):
     bit(attempts > 0, "no child was killed inside of a job")
 
 
-@on_each_store
+@on_stores("sqlite", "redis")
 def test_without_faults_each_of_10000_jobs_runs_once_and_both_nodes_work(fleet, kind):
     nodes = fleet(kind=kind, slots=4)
     nodes.start_all("n1", "n2")
@@ -150,7 +151,7 @@ def test_without_faults_each_of_10000_jobs_runs_once_and_both_nodes_work(fleet, 
 def test_what_was_only_assigned_to_a_node_that_died_costs_nothing(fleet, caught):
     """The leader goes on assigning to a node that was killed while it was idle, until that is suspected."""
     def check(mutant=""):
-        nodes = fleet(mutant, slots=4, session_ttl_s=6.0)
+        nodes = fleet(mutant, slots=4, session_ttl_s=4.0)
         nodes.start_all("n1", "n2")
         follower = next(node for node in nodes.nodes.values() if node is not nodes.leader())
         death = nodes.kill(follower)

@@ -7,7 +7,7 @@ import faultjobs
 import pytest
 from faulthistory import bit, hold
 from faultkit import FULL, boot_s, tell
-from faultstores import on_each_server
+from faultstores import on_servers
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(400 if FULL else 180)]
 
@@ -16,7 +16,7 @@ JOBS = 400 if FULL else 60
 SLOTS = 10
 
 
-@on_each_server
+@on_servers("postgresql")
 def test_a_store_half_a_second_away_slows_and_breaks_nothing(fleet, kind):
     round_trip_s = ROUND_TRIP_S[kind]
     nodes = fleet(kind=kind, proxied=True, slots=SLOTS, lease_ttl_s=5.0, session_ttl_s=10.0)

@@ -9,7 +9,7 @@ import faultjobs
 import pytest
 from faulthistory import COMPLETED, bit, hold
 from faultkit import FULL, boot_s, tell, within
-from faultstores import on_each_server, on_each_store
+from faultstores import on_servers, on_stores
 from kit import eventually
 
 import callboard
@@ -26,7 +26,7 @@ WORK_S = OUTAGE_S * 0.6
 SLOTS = 2
 
 
-@on_each_server
+@on_servers("mariadb")
 def test_an_acknowledged_push_survives_kill_9_of_the_store(fleet, kind):
     nodes = fleet(kind=kind, slots=4)
     server = nodes.store.server
@@ -120,7 +120,7 @@ def play(nodes, number):
     return ids, took_s
 
 
-@on_each_store
+@on_stores("sqlite", "redis", "postgresql")
 def test_a_store_that_is_away_for_a_while_loses_and_kills_and_rescues_nothing(fleet, kind):
     nodes = fleet(kind=kind, slots=SLOTS, lease_ttl_s=1.0, session_ttl_s=SESSION_TTL_S)
     nodes.start_all("n1", "n2")
