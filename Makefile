@@ -28,7 +28,8 @@ demo: $(LINKED) ## Index the standard library of your Python, by jobs on a small
 	@$(BIN)/python examples/library_index/run.py
 
 # Tests that kill and time real processes can fail because a machine stands still; those that fail are told with all
-# their output, and have a second run, one behind the other. Only what fails twice fails the whole.
+# their output, and have a second run, one behind the other. Only what fails twice fails the whole. The checks run beside
+# the tests, which mostly wait, and tell at the end.
 test: install ## Everything: lint, types, imports, all tests; fails if any of them does
 	@failed=; told="$$(mktemp)"; trap 'rm -f "$$told"' EXIT; \
 	(failed=; for check in lint types imports; do nice $(MAKE) --silent $$check || failed="$$failed $$check"; done; \
