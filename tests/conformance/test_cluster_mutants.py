@@ -126,7 +126,7 @@ def test_the_suite_catches(mutant, test):
     rig.close()
 
 
-@pytest.mark.parametrize("test", {test for _, test in CAUGHT}, ids=lambda test: test.__name__)
+@pytest.mark.parametrize("test", dict.fromkeys(test for _, test in CAUGHT), ids=lambda test: test.__name__)
 def test_and_passes_without_them(test):
     cluster = MemoryCluster()
     rig = ClusterRig(Place("sound", lambda: cluster, 0.2, shared=False), wait_s=5.0)
