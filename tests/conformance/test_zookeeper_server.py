@@ -18,7 +18,8 @@ from callboard.backends.cluster.zookeeper import open_zookeeper_cluster
 from callboard.backends.cluster.zookeeper.election import Election
 from callboard.core.errors import ClusterUnavailable
 
-WAIT_S = 20.0
+WAIT_S = 40.0
+"""A renewal after a long silence is refused for half a session: 15 s where the ttl is 30 s."""
 
 
 address, opened = kit.address, kit.opened
