@@ -229,8 +229,9 @@ class History:
 
         Exact, for a dead node's rows are known from the store: what it held running and had marked is lost; what it was
         only assigned or had taken ahead costs nothing. A start whose mark was still under way costs nothing either, and
-        only once: after that doubt the job is marked before it starts. On a server, an end that the dead node had sent
-        may land after its rows were looked at: the job is completed then, by that very run.
+        only once: after that doubt the job is marked before it starts. On a server, an end or a mark that the dead node
+        had sent may land after its rows were looked at: the job is completed then, by that very run, or that start is
+        charged after all.
         """
         for row in self.rows.values():
             started = {run.token for run in self.by_job.get(row.id, [])}
@@ -238,12 +239,14 @@ class History:
             dropped = {death.running[row.id] for death in self.deaths if row.id in death.running} - landed
             lost = {death.lost[row.id] for death in self.deaths if row.id in death.lost} - landed
             hold(lost <= started, promise, f"{row.id} is charged for a run that never started: {lost - started}")
-            hold(row.losses == len(lost), promise,
+            free = (started & dropped) - lost
+            late = row.losses - len(lost) if self._file.lands_late else 0
+            hold(0 <= late <= len(free) and row.losses == len(lost) + late, promise,
                  f"{row.id} has {row.losses} losses, but had started on {len(lost)} nodes that died: {row}")
             hold(row.attempts == len(started - dropped), promise,
                  f"{row.id} has {row.attempts} attempts, but {len(started - dropped)} starts ended otherwise: {row}")
-            free = (started & dropped) - lost
-            hold(len(free) <= 1, promise, f"{row.id} started {len(free)} times on nodes that died, and paid nothing")
+            hold(len(free) - late <= 1, promise,
+                 f"{row.id} started {len(free) - late} times on nodes that died, and paid nothing")
 
 
 def read_evidence(folder):

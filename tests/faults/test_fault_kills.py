@@ -32,9 +32,9 @@ ON_SERVERS = NODES if FULL else Load(200, 0.1, 3, 1, 3, 1.5)
 """Longer jobs: between two of 20 ms a node waits for the server's disk as long, and a kill often strikes nothing."""
 SHARE = 4
 """One kill of so many must strike a node that holds something; on a durable server half of its time goes to waiting."""
-CHILDREN = (Load(10_000, 0.05, 2, 4, 5, 8.0, 1.0) if FULL else Load(700, 0.05, 2, 4, 3, 1.3, 0.6))
+CHILDREN = (Load(10_000, 0.05, 2, 4, 5, 8.0, 1.0) if FULL else Load(900, 0.05, 2, 4, 3, 1.5, 0.6))
 STARTING = 0.1
-SMALL = Load(300, 0.02, 3, 1, 2, 1.0)
+SMALL = Load(400, 0.02, 3, 1, 3, 1.0)
 """For mutants: they show at once."""
 
 
