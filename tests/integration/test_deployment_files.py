@@ -31,9 +31,10 @@ STOP_S = STOP_GRACE_S + 2 * STOP_MARGIN_S + ACTOR_STOP_S
 def parsed(words: list[str]) -> tuple[str, dict]:
     """The command's name and its settings, as the command line reads them. Raises click.UsageError."""
     name, *rest = words
-    command = cli.get_command(click.Context(cli), name)
+    parent = click.Context(cli, **cli.context_settings)  # commands keep what they made of it, such as -h
+    command = cli.get_command(parent, name)
     assert command is not None, f"there is no callboard {name}"
-    return name, command.make_context(name, rest).params
+    return name, command.make_context(name, rest, parent=parent).params
 
 
 def unit() -> configparser.ConfigParser:
